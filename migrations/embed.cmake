@@ -1,0 +1,12 @@
+# Writes one C++ source that holds every migration as text, in the order of the file names.
+set(text "#include \"migrations/migrations.h\"\n\nnamespace mailhaul::migrations {\nnamespace {\nconstexpr Migration kAll[] = {\n")
+list(SORT INPUT)
+foreach(file IN LISTS INPUT)
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX MATCH "^[0-9]+" number ${name})
+  math(EXPR number "${number}")
+  file(READ ${file} sql)
+  string(APPEND text "    {${number}, \"${name}\", R\"sql(${sql})sql\"},\n")
+endforeach()
+string(APPEND text "};\n}  // namespace\n\nstd::span<const Migration> all() { return kAll; }\n\n}  // namespace mailhaul::migrations\n")
+file(WRITE ${OUTPUT} "${text}")

@@ -1,0 +1,16 @@
+// The schema's history, embedded in the binary at build time from migrations/NNNN_name.sql.
+#pragma once
+#include <span>
+
+namespace mailhaul::migrations {
+
+struct Migration {
+  int number;        // 1, 2, 3 …; never reused, never edited once released
+  const char* name;  // "0001_initial"
+  const char* sql;   // may hold several statements
+};
+
+// All migrations this binary knows, ascending.
+std::span<const Migration> all();
+
+}  // namespace mailhaul::migrations

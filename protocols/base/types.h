@@ -1,0 +1,50 @@
+// Small values that every room shares. No I/O.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace mailhaul {
+
+// A number or text that is not just any number or text: values of two tags do not convert into each other.
+template <class Tag, class Rep>
+struct Strong {
+  Rep value{};
+  auto operator<=>(const Strong&) const = default;
+};
+
+// Text that must not be seen: cannot be printed, formatted or compared by accident; its memory is wiped when it dies.
+class Secret {
+ public:
+  Secret() = default;
+  explicit Secret(std::string text) : text_(std::move(text)) {}
+  Secret(const Secret&) = default;
+  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) { other.wipe(); }
+  Secret& operator=(const Secret& other);
+  Secret& operator=(Secret&& other) noexcept;
+  ~Secret() { wipe(); }
+
+  [[nodiscard]] const std::string& reveal() const { return text_; }  // only for the line that sends it
+  [[nodiscard]] bool empty() const { return text_.empty(); }
+
+ private:
+  void wipe() noexcept;
+  std::string text_;
+};
+
+// The two clocks, as a seam: tests move them by hand. Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  [[nodiscard]] virtual std::int64_t unix_seconds() const = 0;                         // wall clock, may jump
+  [[nodiscard]] virtual std::chrono::steady_clock::time_point steady() const = 0;      // never goes back
+};
+
+// The machine's own clocks; lives as long as the process.
+const Clock& system_clock();
+
+// Text from a peer, made fit for a log line or an error: control and non-UTF-8 octets as \xNN, at most `limit` octets.
+std::string printable(std::string_view text, std::size_t limit = 200);
+
+}  // namespace mailhaul

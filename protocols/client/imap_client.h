@@ -1,0 +1,95 @@
+// A blocking, pipelining IMAP client: imap::Session × net::Transport. One object is one connection and belongs to one
+// thread; another thread stops it through the stop_token only.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/base/types.h"
+#include "protocols/imap/session.h"
+#include "protocols/net/connector.h"
+
+namespace mailhaul::client {
+
+enum class Security { Tls, StartTls, Cleartext };  // StartTls is required, never opportunistic
+
+struct Account {
+  net::Endpoint endpoint;
+  Security security = Security::Tls;
+  std::string user;
+  Secret password;
+};
+
+struct ClientOptions {
+  net::ConnectOptions connect;
+  std::chrono::milliseconds idle{300'000};  // no octet for so long: the connection is dead. Any octet counts as life
+  bool compress = false;                    // COMPRESS=DEFLATE if offered
+  std::size_t pipeline = 16;                // commands in flight; 1 is lock-step
+  std::vector<std::string> masked_capabilities;
+  std::function<void(std::string_view)> wire_log;  // empty: none
+};
+
+// Receives what belongs to a command or to the mailbox it works on. An error returned here ends converse() with it.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual Done on(const imap::Event& event) = 0;
+  virtual Done completed(const imap::Command& command, const imap::StatusText& status) = 0;  // the tagged reply
+};
+
+struct Step {
+  imap::Command command;
+  Listener* listener;  // outlives the conversation
+};
+
+// Gives the next step when there is room in the pipeline; nullopt: nothing more for now (asked again after each
+// completion, ends when nothing is in flight either).
+class Script {
+ public:
+  virtual ~Script() = default;
+  virtual std::optional<Step> next() = 0;
+};
+
+class ImapClient {
+ public:
+  // Connects, secures, reads the greeting, logs in (AUTHENTICATE PLAIN with SASL-IR where offered, else LOGIN), knows
+  // the capabilities afterwards. As few round trips as the server allows. Error texts tell a wrong password from an
+  // outage from a server that is not IMAP, and never hold a secret. PREAUTH where TLS was required is refused.
+  static Result<std::unique_ptr<ImapClient>> connect(const Account&, const ClientOptions&, std::stop_token stop);
+  ~ImapClient();
+
+  [[nodiscard]] const imap::Session& session() const;
+  [[nodiscard]] std::string security() const;  // of the transport
+  [[nodiscard]] std::string greeting() const;  // for quirk recognition
+  [[nodiscard]] std::uint64_t octets_received() const;
+
+  // Runs a script of pipelined commands to its end. Attribution of untagged data:
+  //  * mailbox data (FETCH, EXISTS, EXPUNGE, VANISHED, FLAGS, SEARCH, BODY…, and OK/NO codes such as UIDVALIDITY) goes to
+  //    the listener of the mailbox that is selected at that point of the stream: the listener of the EXAMINE is the
+  //    current one from the moment when everything sent before that EXAMINE is answered (RFC 9051 §5.5 makes servers
+  //    keep this order), or when [CLOSED] (RFC 7162 §3.2.11) says so. Steps on one mailbox share one listener.
+  //    ESEARCH with a tag goes to that command's listener.
+  //  * LIST, LSUB, STATUS, NAMESPACE, ID, ENABLED go to the oldest command in flight that can produce them, or nowhere.
+  // Tagged replies may come in any order. NO and BAD are given to completed(), they do not end the conversation. BYE, a lost
+  // connection, a time-out, a broken stream or a stop end it with an Error (Scope::Account, Retry::Now).
+  Done converse(Script& script);
+
+  // One command, lock-step, for the simple cases; untagged data goes to `listener` if given.
+  Result<imap::StatusText> command(const imap::Command& command, Listener* listener = nullptr);
+
+  // Says LOGOUT and closes without waiting for the answer.
+  void logout();
+
+ private:
+  struct Impl;
+  explicit ImapClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailhaul::client

@@ -1,0 +1,35 @@
+// The seam between protocols and the world: an ordered stream of octets both ways. Implementations: TCP, TLS on TCP,
+// DEFLATE on either, and the scripted one of the tests.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "protocols/base/result.h"
+
+namespace mailhaul::net {
+
+struct Moved {
+  std::size_t sent = 0;
+  std::size_t received = 0;
+  bool closed = false;  // the peer has closed in good order (TLS: close_notify); received may still be > 0
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  // Sends what it can of `out` and receives what is there into `in`, whichever is possible; blocks until at least one
+  // octet moved either way, the peer closed, `idle` has passed without one, or stop was asked. Reading is never held up
+  // by writing (both directions are polled), or two full buffers would dead-lock. Errors: Scope::Account; Retry::Now for
+  // a lost connection, a time-out and a stop.
+  virtual Result<Moved> move(std::string_view out, std::span<char> in, std::chrono::milliseconds idle) = 0;
+
+  // For reports: "TLSv1.3 TLS_AES_256_GCM_SHA384", "none".
+  [[nodiscard]] virtual std::string security() const = 0;
+};
+
+}  // namespace mailhaul::net

@@ -1,0 +1,171 @@
+// The ledger: one row per source message, in exactly one named state (DESIGN §1), its copies in `placement`, and each
+// mailbox's generation and cursors. SQLite in WAL with synchronous=FULL; every change goes through a Transaction, and a
+// cursor moves only in the transaction of the last row it vouches for. Knows rows; knows no protocol and no policy.
+// One Ledger object may be used by several threads: a Transaction holds it exclusively.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/mail/digest.h"
+#include "protocols/mail/flags.h"
+#include "protocols/mail/identity.h"
+#include "store/maildir.h"
+
+namespace mailhaul::store {
+
+using AccountId = Strong<struct AccountIdTag, std::int64_t>;
+using MailboxId = Strong<struct MailboxIdTag, std::int64_t>;
+using RunId = Strong<struct RunIdTag, std::int64_t>;
+
+enum class MessageState : std::uint8_t {
+  Listed = 0,     // known, not yet delivered: the intent
+  Delivered = 1,
+  Excluded = 2,   // reason
+  Failed = 3,     // reason, attempts, next try
+  Gone = 4,       // proved vanished before it was delivered
+  Vanished = 5,   // delivered, since proved vanished at the source
+  Orphan = 6,     // of an old generation, not yet matched
+};
+inline constexpr std::size_t kMessageStates = 7;
+std::string_view to_text(MessageState state);  // "listed" …
+
+struct AccountRow {
+  AccountId id;
+  std::string identity;  // "imap:user@host[:port]"
+  std::string uuid;      // 36 characters; also kept beside the mail
+};
+
+struct Tally {  // per state: how many rows, and the wire octets of those whose size is known
+  std::array<std::uint64_t, kMessageStates> messages{};
+  std::array<std::uint64_t, kMessageStates> octets{};
+  [[nodiscard]] std::uint64_t of(MessageState s) const { return messages[static_cast<std::size_t>(s)]; }
+  bool operator==(const Tally&) const = default;
+};
+
+struct MailboxRow {
+  MailboxId id;
+  std::string raw_name;                 // as the server spells it
+  std::optional<char> delimiter;
+  std::string destination;              // directory name in the Maildir
+  std::uint32_t generation = 0;         // counts UIDVALIDITY lives, from 1
+  std::optional<mail::UidValidity> uid_validity;
+  mail::Uid floor{1};                   // every existing UID below it has a row in this generation
+  std::optional<mail::ModSeq> modseq;   // every change up to it is in the ledger; nullopt: unknown
+  std::optional<std::uint64_t> exists_seen;    // EXISTS at the last clean observation
+  std::optional<std::uint64_t> uid_next_seen;  // as reported then
+  std::optional<std::string> mailbox_id;       // RFC 8474
+  std::int64_t last_full_audit = 0;     // Unix seconds
+  std::string held;                     // why removals are frozen; empty: they are not
+  Tally tally;                          // of the current generation
+};
+
+struct MessageRow {
+  mail::Uid uid;
+  MessageState state = MessageState::Listed;
+  mail::FlagSet base;                        // flags both sides last agreed on (delivered rows)
+  std::optional<mail::FlagSet> next_base;    // meant next: written before the destination is touched
+  std::optional<std::uint64_t> octets;       // on the wire, once received; before that RFC822.SIZE if it was asked for
+  std::optional<std::int64_t> internal_date; // Unix seconds
+  std::uint8_t date_source = 0;              // 0 INTERNALDATE, 1 Received, 2 Date, 3 neighbour, 4 now
+  StoredForm form = StoredForm::Lf;
+  std::optional<mail::Sha256Digest> sha256;  // of the wire octets
+  std::string message_id;                    // evidence; empty: none or not yet read
+  std::array<std::uint8_t, 16> header_digest{};
+  std::string email_id;                      // RFC 8474 EMAILID; empty: none
+  std::uint32_t reuse = 0;                   // counter for reused UIDs; part of the key
+  std::string reason;                        // excluded, failed: why, with the server's own words
+  std::uint32_t attempts = 0;
+  std::int64_t next_try = 0;                 // Unix seconds; 0: now
+  std::int64_t missing_since = 0;            // Unix seconds; 0: not missed
+  bool operator==(const MessageRow&) const = default;
+};
+
+struct PlacementRow {
+  mail::Uid uid;
+  std::string directory;  // destination mailbox
+  DeliveryKey key{};
+};
+
+struct RunRow {
+  RunId id;
+  std::int64_t started = 0, ended = 0;
+  std::string outcome;  // "complete", "incomplete", "stopped", an error's text
+  std::uint64_t delivered = 0, octets = 0, failed = 0;
+};
+
+class Ledger {
+ public:
+  // Opens or creates `path` (parents must exist), applies missing migrations each in its own transaction, refuses a
+  // schema that is newer than this binary (AfterUserAction), refuses a damaged file, takes `path`.lock (held by
+  // somebody else: a clear Error). ":memory:" for tests. On NFS/SMB: locking_mode=EXCLUSIVE.
+  static Result<std::unique_ptr<Ledger>> open(const std::string& path);
+  ~Ledger();
+
+  // Reading. Sees every committed transaction. Not while this thread holds a Transaction of the same Ledger.
+  Result<std::optional<AccountRow>> account(std::string_view identity);
+  Result<std::vector<MailboxRow>> mailboxes(AccountId account);
+  // Rows of the mailbox's current generation (or `generation`), uid ascending, first <= uid <= last, at most `limit`.
+  Result<std::vector<MessageRow>> messages(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last,
+                                           std::size_t limit);
+  // UIDs in one of these states, as a set (cheap: no row is built). `due_by` limits Failed to next_try <= due_by.
+  Result<mail::UidSet> uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,
+                            std::int64_t due_by = INT64_MAX);
+  Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last);
+  Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);
+  Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);
+  // Recounts every tally from the rows and compares; an Error names the first difference. For tests and `verify`.
+  Done check();
+
+  // One SQLite transaction. Destroyed without commit(), it rolls back. Statements are prepared once per Ledger.
+  class Transaction {
+   public:
+    ~Transaction();
+    Transaction(Transaction&&) noexcept;
+
+    Result<AccountRow> add_account(std::string_view identity, std::string_view uuid);
+    Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);       // row.id ignored; generation 1
+    Done update_mailbox(const MailboxRow& row);                                     // all but id and tally
+    // A new generation: the rows of the old one become orphans, floor 1, modseq unknown (in the same transaction).
+    Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity);
+
+    // Inserts rows in state Listed for UIDs that have none in the current generation; leaves existing rows alone.
+    Done list(MailboxId mailbox, std::uint32_t generation, const mail::UidSet& uids);
+    Done put(MailboxId mailbox, std::uint32_t generation, const MessageRow& row);   // insert or replace, tallies follow
+    // The settling of deliveries and adoptions: rows become Delivered, placements are written. Fast path.
+    struct Settled { MessageRow row; std::string_view directory; DeliveryKey key; };
+    Done settle(MailboxId mailbox, std::uint32_t generation, std::span<const Settled> settled);
+    Done set_state(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, MessageState state, std::string_view reason = {});
+    // Flags: the intent, then the settled base.
+    Done intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& next_base);
+    Done settle_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& base);
+    Done remove_placement(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
+    // A message of an old generation recognised under a new UID: the row moves, its key (and so its file) stays.
+    Done rebind(MailboxId mailbox, std::uint32_t from_generation, mail::Uid from, std::uint32_t generation, mail::Uid to);
+
+    Result<RunId> start_run(AccountId account, std::int64_t now);
+    Done end_run(const RunRow& row);
+
+    Done commit();
+
+   private:
+    friend class Ledger;
+    struct Impl;
+    explicit Transaction(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+  };
+  Result<Transaction> begin();
+
+ private:
+  struct Impl;
+  explicit Ledger(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailhaul::store

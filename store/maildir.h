@@ -1,0 +1,153 @@
+// A Maildir++ that Dovecot, Courier and mutt read as their own. Knows files and names; knows no protocol, no ledger.
+//
+// Layout: INBOX is the root; the mailbox Parent/Child is the directory ".Parent.Child" (modified UTF-7, or UTF-8 for
+// Courier 5), with cur, new, tmp and an empty "maildirfolder". `mailhaul/` (no leading dot) holds our own files.
+// Message file: <seconds>.K<key>.mailhaul,S=<octets on disk>,W=<octets with CRLF>:2,<letters>. Only the key is compared.
+//
+// Durable order (deliver): data synced → renamed into cur/ (never over another file) → directory synced. A failed sync
+// voids the whole batch: its files are removed and must be fetched again; a sync is never retried as success.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocols/base/result.h"
+#include "protocols/mail/digest.h"
+#include "protocols/mail/flags.h"
+#include "store/file_system.h"
+
+namespace mailhaul::store {
+
+enum class MaildirNames { Utf7, Utf8 };
+
+// 128 bits from a message's identity; base32 (RFC 4648 §6, lower case, no padding: 26 letters) in file names.
+using DeliveryKey = std::array<std::uint8_t, 16>;
+std::string to_text(const DeliveryKey& key);
+std::optional<DeliveryKey> key_from_text(std::string_view base32);
+
+// A file name of ours, taken apart.
+struct MaildirName {
+  std::int64_t seconds = 0;
+  DeliveryKey key{};
+  std::uint64_t disk_octets = 0;  // S=
+  std::uint64_t crlf_octets = 0;  // W=
+  std::string letters;            // after ":2,": system letters and a–z keywords; empty if none
+  [[nodiscard]] std::string text() const;
+  static std::optional<MaildirName> parse(std::string_view file_name);  // nullopt: not one of ours
+};
+
+// How the octets of the wire lie on the disk.
+enum class StoredForm : std::uint8_t {
+  Lf = 0,          // every LF of the wire followed a CR: stored with LF alone; expanding LF to CRLF gives the wire back
+  AsReceived = 1,  // some LF did not: stored octet by octet
+};
+
+struct Received {  // what is known when a message has been written to tmp/ in full
+  std::uint64_t wire_octets = 0;
+  std::uint64_t disk_octets = 0;
+  std::uint64_t crlf_octets = 0;
+  StoredForm form = StoredForm::Lf;
+  mail::Sha256Digest sha256{};  // of the wire octets
+  mail::Evidence evidence;
+};
+
+struct FoundCopy {
+  MaildirName name;
+  std::string file;  // the file's whole name
+  bool in_new = false;
+};
+
+class MaildirMailbox;
+
+// A message on its way in: octets go to tmp/ chunk by chunk, hashed on the way. Destroyed without being handed to
+// deliver(), it leaves no trace. Belongs to one thread at a time.
+class IncomingMessage {
+ public:
+  ~IncomingMessage();
+  IncomingMessage(IncomingMessage&&) noexcept;
+  IncomingMessage& operator=(IncomingMessage&&) noexcept;
+  Done write(std::string_view wire_octets);
+  Result<Received> finish();  // all octets have come; the file is complete but not yet durable
+
+ private:
+  friend class Maildir;
+  struct Impl;
+  explicit IncomingMessage(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct Delivery {  // one message of a batch
+  IncomingMessage message;
+  DeliveryKey key{};
+  std::int64_t seconds = 0;  // INTERNALDATE: file mtime and first part of the name
+  mail::FlagSet flags;
+};
+
+class Maildir {
+ public:
+  struct Options {
+    MaildirNames names = MaildirNames::Utf7;
+    bool create = true;
+  };
+  // Opens or creates; takes the lock mailhaul/lock (held by somebody else: a clear Error); sweeps our own leftovers from
+  // every tmp/. Refuses (AfterUserAction) a directory that is neither empty nor a Maildir. `fs` must outlive it.
+  static Result<std::unique_ptr<Maildir>> open(FileSystem& fs, const std::string& path, const Options& options);
+  ~Maildir();
+
+  [[nodiscard]] const std::string& path() const;
+
+  // The directory for a mailbox, its hierarchy components decoded (UTF-8, NFC); {"INBOX"} is the root. Hostile components
+  // ("..", "/", NUL, CR, "cur", 300 octets, leading blank or '~', empty) become harmless and distinct names. Pure.
+  [[nodiscard]] std::string directory_name(std::span<const std::string> components) const;
+  // Reads the components back from a directory name (for a rebuilt state and for verify). nullopt: not a mailbox.
+  [[nodiscard]] std::optional<std::vector<std::string>> components_of(std::string_view directory) const;
+  [[nodiscard]] Result<std::vector<std::string>> mailboxes() const;  // directory names, "" for INBOX
+
+  // Makes the mailbox durable (directories, maildirfolder, parents synced) unless it exists. Cheap the second time.
+  // A name too long for the file system is shortened with a hash by directory_name(), never refused.
+  Done create(const std::string& directory);
+  Done subscribe(std::span<const std::vector<std::string>> mailboxes);  // adds to `subscriptions`, durable, keeps what is there
+
+  // Starts a message in the mailbox's tmp/. Thread-safe against deliver() of other messages.
+  Result<IncomingMessage> receive(const std::string& directory);
+  // Makes a batch durable, in the order above; the batch may span mailboxes. All or nothing is not promised, but: on an
+  // Error nothing of the batch may be taken as delivered, and delivering the same keys again is safe. A file that
+  // already has the key (adopted meanwhile) is an error of that message only. One thread at a time.
+  Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch);  // final file names
+
+  // Which of these keys have a file in the mailbox (cur and new; two scans if one could have raced with a rename)?
+  // `keys` sorted ascending. Memory grows with the hits and with eight octets a file, not with the names.
+  Result<std::vector<FoundCopy>> look(const std::string& directory, std::span<const DeliveryKey> keys);
+  // Every file of ours in the mailbox, in directory order.
+  Done each_copy(const std::string& directory, const std::function<void(const FoundCopy&)>& visit);
+  // Files in cur and new that are not ours (delivered or re-named by other programs).
+  Done each_foreign(const std::string& directory, const std::function<void(std::string_view file, bool in_new)>& visit);
+
+  // Renames to the new flags (system letters and keyword letters; foreign letters such as P are kept). Not durable
+  // until sync_directory(). The file may have been renamed by its owner's mail reader meanwhile: looked up once more.
+  Result<std::string> set_flags(const std::string& directory, const FoundCopy& copy, const mail::FlagSet& flags);
+  [[nodiscard]] Result<mail::FlagSet> flags_of(const std::string& directory, const FoundCopy& copy);  // letters + dovecot-keywords
+  Done remove(const std::string& directory, const FoundCopy& copy);
+  Done sync_directory(const std::string& directory);
+
+  // The wire octets of a stored message, given back exactly, chunk by chunk.
+  Done read(const std::string& directory, const FoundCopy& copy, StoredForm form, const std::function<bool(std::string_view)>& visit);
+
+  // Small files of our own under mailhaul/ (the account UUIDs), replaced durably.
+  Result<std::optional<std::string>> read_own(const std::string& name);
+  Done write_own(const std::string& name, std::string_view content);
+
+ private:
+  struct Impl;
+  explicit Maildir(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mailhaul::store
