@@ -141,12 +141,12 @@ class ServerSession:
 class Dovecot:
     """with Dovecot() as server: server.add_user("demo", maildir) …"""
 
-    def __init__(self, certificate=None, extra=""):
+    def __init__(self, certificate=None, extra="", ports=None):
         self.folder = temporary_folder("mh-dovecot-")
         self.authority = Authority(self.folder / "tls")
         self.ca_file = str(self.authority.ca)
         self.certificate = certificate or self.authority.good()
-        self.extra = extra
+        self.extra, self.ports = extra, ports
         self.users = {}
         self.process = None
         self.imap = self.imaps = 0
@@ -157,10 +157,10 @@ class Dovecot:
 
     def __enter__(self):
         try:
-            for attempt in range(5):  # a port can be taken by somebody else between choosing and listening
+            for _ in range(1 if self.ports else 5):  # somebody else can take a port between choosing and listening
                 if self._start():
                     return self
-            raise RuntimeError("dovecot: no free port in five attempts\n" + self.log())
+            raise RuntimeError("dovecot: its ports are taken\n" + self.log())
         except BaseException:
             self.stop()
             raise
@@ -171,7 +171,7 @@ class Dovecot:
     def _start(self):
         account = server_account()
         group = subprocess.run(["id", "-gn", account.pw_name], capture_output=True, text=True, check=True).stdout.strip()
-        self.imap, self.imaps = free_ports(2)
+        self.imap, self.imaps = self.ports or free_ports(2)
         (self.folder / "dovecot.conf").write_text(CONFIGURATION.format(
             d=self.folder, instance=self.folder.name, user=account.pw_name, group=group, imap=self.imap,
             imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=self.extra))
