@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "protocols/base/text.h"
 
 namespace mailhaul {
 
@@ -14,22 +17,25 @@ struct Strong {
   auto operator<=>(const Strong&) const = default;
 };
 
-// Text that must not be seen: cannot be printed, formatted or compared by accident; its memory is wiped when it dies.
+// Overwrites the whole buffer of `text`, spare capacity too, and empties it.
+void wipe(std::string& text) noexcept;
+
+// Text that must not be seen: cannot be printed, formatted or compared by accident; its memory is wiped when it dies or
+// is moved from.
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::string text) : text_(std::move(text)) {}
+  explicit Secret(std::string text) : text_(std::move(text)) { wipe(text); }
   Secret(const Secret&) = default;
-  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) { other.wipe(); }
+  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) { wipe(other.text_); }
   Secret& operator=(const Secret& other);
   Secret& operator=(Secret&& other) noexcept;
-  ~Secret() { wipe(); }
+  ~Secret() { wipe(text_); }
 
   [[nodiscard]] const std::string& reveal() const { return text_; }  // only for the line that sends it
   [[nodiscard]] bool empty() const { return text_.empty(); }
 
  private:
-  void wipe() noexcept;
   std::string text_;
 };
 
@@ -37,14 +43,11 @@ class Secret {
 class Clock {
  public:
   virtual ~Clock() = default;
-  [[nodiscard]] virtual std::int64_t unix_seconds() const = 0;                         // wall clock, may jump
-  [[nodiscard]] virtual std::chrono::steady_clock::time_point steady() const = 0;      // never goes back
+  [[nodiscard]] virtual std::int64_t unix_seconds() const = 0;                     // wall clock, may jump
+  [[nodiscard]] virtual std::chrono::steady_clock::time_point steady() const = 0;  // never goes back
 };
 
 // The machine's own clocks; lives as long as the process.
 const Clock& system_clock();
-
-// Text from a peer, made fit for a log line or an error: control and non-UTF-8 octets as \xNN, at most `limit` octets.
-std::string printable(std::string_view text, std::size_t limit = 200);
 
 }  // namespace mailhaul

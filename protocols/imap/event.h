@@ -29,7 +29,7 @@ struct Greeting { StatusText status; };
 struct Completed { Tag tag; StatusText status; };   // the tagged reply
 struct Notice { StatusText status; };               // untagged OK, NO, BAD, BYE
 struct Continuation { std::string text; };          // "+ …"
-struct Capabilities {};                             // the session's capability list has changed
+struct Capabilities {};                             // untagged CAPABILITY; a code in an OK changes the list without it
 struct Enabled { std::vector<std::string> extensions; };
 struct IdReply { std::vector<std::pair<std::string, std::string>> fields; };
 struct ListEntry {

@@ -36,7 +36,8 @@ class Session {
   // octet that could start a new line (CR, LF, NUL go out as literals where the grammar has them, else are refused).
   // A password is refused while `secure()` is false unless allow_cleartext() was called.
   Result<Tag> submit(const Command& command);
-  // The answer to a Continuation during AUTHENTICATE: raw octets, sent as base64; nullopt cancels ("*").
+  // The answer to a Continuation during AUTHENTICATE: raw octets, sent as base64; nullopt cancels ("*"). An initial
+  // response that could not go with the command (no SASL-IR) is sent at the first "+" without asking.
   void respond(std::optional<std::string_view> octets);
   void end_idle();  // DONE
 
@@ -50,6 +51,9 @@ class Session {
   Done feed(std::string_view received);
   // nullopt: needs more octets. An Error here is a broken stream, too.
   Result<std::optional<Event>> next_event();
+  // Octets that were fed but not looked at, taken out of the session: right after the tagged OK of COMPRESS they are
+  // already compressed (RFC 4978 §3), so inflate them and feed the result.
+  std::string_view take_unread();
 
   [[nodiscard]] State state() const;
   [[nodiscard]] bool has(std::string_view capability) const;  // without regard to case; what the server said last

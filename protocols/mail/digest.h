@@ -35,32 +35,47 @@ std::string hex(const Sha256Digest& digest);
 
 // What is read off a message's header block, for recognition only.
 struct Evidence {
-  std::string message_id;                     // with its angle brackets, trimmed; empty if none
+  std::string message_id;                        // with its angle brackets, trimmed; empty if none
   std::array<std::uint8_t, 16> header_digest{};  // see HeaderScanner
-  std::optional<std::int64_t> received_date;  // Unix seconds of the topmost Received:, for the date ladder
-  std::optional<std::int64_t> date;           // Unix seconds of Date:
+  std::optional<std::int64_t> received_date;     // Unix seconds of the topmost Received:, for the date ladder
+  std::optional<std::int64_t> date;              // Unix seconds of Date:
   bool operator==(const Evidence&) const = default;
 };
 
 // Gathers Evidence from the first octets of a message, in any chunking; looks at no more than kLimit octets and keeps
-// no more. header_digest: the first 16 octets of SHA-256 over the canonical (unfolded, trimmed, lower-case names) first
-// values of Message-ID, Date, From, To, Cc, Subject and the last (oldest) Received. Linear time. Not thread-safe.
+// no more. header_digest: the first 16 octets of SHA-256 over one line "name:value\n" for each of Message-ID, Date,
+// From, To, Cc, Subject (the first of each) and the last (oldest) Received, in this order, those that exist; name in
+// lower case, value unfolded, trimmed, runs of white space as one blank. Linear time. Not thread-safe.
 class HeaderScanner {
  public:
   static constexpr std::size_t kLimit = 256 * 1024;
   void reset();
   void update(std::string_view octets);  // cheap once the header block has ended
-  Evidence finish();
+  Evidence finish();                     // then reset() before the next message
 
  private:
-  std::string header_;   // header block so far
+  static constexpr std::size_t kFields = 8;
+  struct Span {  // of a field's value in header_; end 0: no such field
+    std::size_t begin = 0, end = 0;
+  };
+  void end_line(std::size_t end);
+  void begin_field(std::size_t end);
+  void append_canonical(std::string_view name, const Span& value);
+
+  std::string header_;  // header block so far
   bool ended_ = false;
+  std::size_t line_ = 0;     // where the line begins that is being read
+  std::size_t scanned_ = 0;  // how far it was searched for its end
+  std::array<Span, kFields> fields_{};
+  std::size_t current_ = kFields;  // the field that a folded line would continue; kFields: none that matters
+  std::string canonical_;          // kept for its memory only
 };
 
-// RFC 5322 §3.3 date-time with the obsolete forms of §4.3, leniently; nullopt if hopeless.
+// RFC 5322 §3.3 date-time with the obsolete forms of §4.3, leniently (parts in any order, comments, no weekday, no zone
+// = UTC, no time = midnight); nullopt if hopeless or not from 1900 … 9999.
 std::optional<std::int64_t> parse_rfc5322_date(std::string_view text);
-// RFC 9051 date-time ("17-Jul-1996 02:44:25 -0700", day padded with a blank or not, zone optional = UTC); nullopt if
-// it is no date at all or outside 1970-01-02 … `latest`.
+// RFC 9051 date-time ("17-Jul-1996 02:44:25 -0700", day padded with a blank or not, month as a number too, zone
+// optional = UTC), without quotes; nullopt if it is no date at all or outside 1970-01-02 … `latest` (Unix seconds).
 std::optional<std::int64_t> parse_internal_date(std::string_view text, std::int64_t latest);
 
 }  // namespace mailhaul::mail

@@ -44,8 +44,8 @@ class FlagSet {
   [[nodiscard]] FlagSet minus(const FlagSet& other) const;
   [[nodiscard]] FlagSet intersected(const FlagSet& other) const;
 
-  [[nodiscard]] std::string wire() const;            // "\\Flagged \\Seen $Junk"
-  [[nodiscard]] std::string maildir_letters() const;  // "FS": system flags only, ascending
+  [[nodiscard]] std::string wire() const;                         // "\\Flagged \\Seen $Junk"
+  [[nodiscard]] std::string maildir_letters() const;              // "FS": system flags only, ascending
   static FlagSet from_maildir_letters(std::string_view letters);  // unknown letters (a–z keywords, P) are ignored
 
   bool operator==(const FlagSet&) const;  // keywords compared without case

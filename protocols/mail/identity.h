@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,9 +12,9 @@
 
 namespace mailhaul::mail {
 
-using Uid = Strong<struct UidTag, std::uint32_t>;                    // 1 … 2^32-1
-using UidValidity = Strong<struct UidValidityTag, std::uint64_t>;    // 64 bits: some servers exceed the RFC's 32
-using ModSeq = Strong<struct ModSeqTag, std::uint64_t>;              // 0 means unknown
+using Uid = Strong<struct UidTag, std::uint32_t>;                  // 1 … 2^32-1
+using UidValidity = Strong<struct UidValidityTag, std::uint64_t>;  // 64 bits: some servers exceed the RFC's 32
+using ModSeq = Strong<struct ModSeqTag, std::uint64_t>;            // 0 means unknown
 using SequenceNumber = Strong<struct SequenceNumberTag, std::uint32_t>;
 
 struct UidRange {
@@ -22,25 +23,27 @@ struct UidRange {
   bool operator==(const UidRange&) const = default;
 };
 
-// An ascending set of UIDs, kept as merged ranges, so that "1:1000000" costs eight octets. Not thread-safe.
+// An ascending set of UIDs, kept as merged ranges, so that "1:1000000" costs eight octets. A range that holds 0 or
+// whose last is below its first adds only what is valid of it. Not thread-safe.
 class UidSet {
  public:
   UidSet() = default;
-  explicit UidSet(std::vector<UidRange> ranges);  // any order, overlaps allowed
+  explicit UidSet(std::vector<UidRange> ranges);  // any order, overlaps allowed; O(n log n), O(n) if ascending
 
   void add(Uid uid) { add(UidRange{uid.value, uid.value}); }
-  void add(UidRange range);  // amortised O(1) when ranges come in ascending order
+  void add(UidRange range);  // amortised O(1) when ranges come in ascending order, else O(ranges)
   [[nodiscard]] bool contains(Uid uid) const;
-  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] bool empty() const { return ranges().empty(); }
   [[nodiscard]] std::uint64_t size() const;  // number of UIDs
-  [[nodiscard]] const std::vector<UidRange>& ranges() const { return ranges_; }
+  [[nodiscard]] std::span<const UidRange> ranges() const { return std::span(ranges_).subspan(taken_); }
   [[nodiscard]] std::optional<Uid> highest() const;
 
-  [[nodiscard]] UidSet minus(const UidSet& other) const;       // linear in the number of ranges
-  [[nodiscard]] UidSet intersect(const UidSet& other) const;   // linear in the number of ranges
+  [[nodiscard]] UidSet minus(const UidSet& other) const;      // linear in the number of ranges
+  [[nodiscard]] UidSet intersect(const UidSet& other) const;  // linear in the number of ranges
   void merge(const UidSet& other);
 
-  // Removes and returns the lowest UIDs: at most `messages` of them and at most `octets` of wire text.
+  // Removes and returns the lowest UIDs: at most `messages` of them and at most `octets` of wire text, but one at least
+  // (so that a loop ends). Amortised O(1) a range.
   UidSet take_front(std::size_t messages, std::size_t octets = 8000);
 
   [[nodiscard]] std::string wire() const;  // "1:3,7,9:12" (sequence-set, RFC 9051 §9); empty for the empty set
@@ -50,14 +53,16 @@ class UidSet {
   // Calls visit(Uid) ascending.
   template <class F>
   void each(F&& visit) const {
-    for (const auto& r : ranges_)
+    for (const auto& r : ranges())
       for (std::uint64_t u = r.first; u <= r.last; ++u) visit(Uid{static_cast<std::uint32_t>(u)});
   }
 
-  bool operator==(const UidSet&) const = default;
+  bool operator==(const UidSet& other) const;
 
  private:
+  void drop_taken();
   std::vector<UidRange> ranges_;
+  std::size_t taken_ = 0;  // ranges at the front that take_front() has used up
 };
 
 }  // namespace mailhaul::mail
