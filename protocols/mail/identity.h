@@ -35,7 +35,11 @@ class UidSet {
   [[nodiscard]] bool contains(Uid uid) const;
   [[nodiscard]] bool empty() const { return ranges().empty(); }
   [[nodiscard]] std::uint64_t size() const;  // number of UIDs
-  [[nodiscard]] std::span<const UidRange> ranges() const { return std::span(ranges_).subspan(taken_); }
+  [[nodiscard]] std::span<const UidRange> ranges() const& { return std::span(ranges_).subspan(taken_); }
+  [[nodiscard]] std::vector<UidRange> ranges() && {  // of a temporary: its own, so that nothing dangles
+    drop_taken();
+    return std::move(ranges_);
+  }
   [[nodiscard]] std::optional<Uid> highest() const;
 
   [[nodiscard]] UidSet minus(const UidSet& other) const;      // linear in the number of ranges
