@@ -2,23 +2,27 @@
 //
 // Layout: INBOX is the root; the mailbox Parent/Child is the directory ".Parent.Child" (modified UTF-7, or UTF-8 for
 // Courier 5), with cur, new, tmp and an empty "maildirfolder". `mailhaul/` (no leading dot) holds our own files.
-// Message file: <seconds>.K<key>.mailhaul,S=<octets on disk>,W=<octets with CRLF>:2,<letters>. Only the key is compared.
+// Message file: <seconds>.K<key>.mailhaul,S=<octets on disk>,W=<octets with CRLF>:2,<letters>. Only the key is
+// compared.
 //
 // Durable order (deliver): data synced → renamed into cur/ (never over another file) → directory synced. A failed sync
-// voids the whole batch: its files are removed and must be fetched again; a sync is never retried as success.
+// voids the whole batch: its files are removed and must be fetched again; a sync is never retried as success. It also
+// voids what another thread was receiving at that moment, whose octets may have been among the lost ones.
 #pragma once
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "protocols/base/types.h"
 #include "protocols/mail/digest.h"
 #include "protocols/mail/flags.h"
 #include "store/file_system.h"
@@ -45,8 +49,9 @@ struct MaildirName {
 
 // How the octets of the wire lie on the disk.
 enum class StoredForm : std::uint8_t {
-  Lf = 0,          // every LF of the wire followed a CR: stored with LF alone; expanding LF to CRLF gives the wire back
-  AsReceived = 1,  // some LF did not: stored octet by octet
+  Lf = 0,  // every line ended in CRLF: stored with LF alone; expanding LF to CRLF gives the wire back
+  AsReceived =
+      1,  // some LF had no CR before it, or two (a stored CRLF would read as one line end): stored octet by octet
 };
 
 struct Received {  // what is known when a message has been written to tmp/ in full
@@ -64,17 +69,18 @@ struct FoundCopy {
   bool in_new = false;
 };
 
-class MaildirMailbox;
-
-// A message on its way in: octets go to tmp/ chunk by chunk, hashed on the way. Destroyed without being handed to
-// deliver(), it leaves no trace. Belongs to one thread at a time.
+// A message on its way in: octets go to tmp/ chunk by chunk, hashed on the way. Destroyed without having been
+// delivered, it leaves no trace. Belongs to one thread at a time; must not outlive its Maildir. Holds a file descriptor
+// and a 64 KiB buffer until finish(), then about 200 octets.
 class IncomingMessage {
  public:
   ~IncomingMessage();
   IncomingMessage(IncomingMessage&&) noexcept;
   IncomingMessage& operator=(IncomingMessage&&) noexcept;
   Done write(std::string_view wire_octets);
-  Result<Received> finish();  // all octets have come; the file is complete but not yet durable
+  // All octets have come; the file is complete but not yet durable. `seconds`: the INTERNALDATE if it is known by now,
+  // which saves deliver() from looking the file up again.
+  Result<Received> finish(std::optional<std::int64_t> seconds = std::nullopt);
 
  private:
   friend class Maildir;
@@ -95,50 +101,75 @@ class Maildir {
   struct Options {
     MaildirNames names = MaildirNames::Utf7;
     bool create = true;
+    const Clock* clock = &system_clock();         // tells a stale lock of another program by its age
+    std::chrono::milliseconds lock_wait{10'000};  // for a lock that another mail program holds
+    unsigned sync_threads = 16;  // where the file system has no barrier; 0: each file is synced by finish() itself
   };
-  // Opens or creates; takes the lock mailhaul/lock (held by somebody else: a clear Error); sweeps our own leftovers from
-  // every tmp/. Refuses (AfterUserAction) a directory that is neither empty nor a Maildir. `fs` must outlive it.
+  // Opens or creates; takes the lock mailhaul/lock (held by somebody else: a clear Error). Refuses (AfterUserAction) a
+  // directory that is neither empty nor a Maildir. `fs` must outlive it.
+  //
+  // If the last process died while it was receiving (the file mailhaul/receiving is there), our own leftovers are swept
+  // from every tmp/ and everything is synced once, so that what that process renamed but did not sync may be adopted.
   static Result<std::unique_ptr<Maildir>> open(FileSystem& fs, const std::string& path, const Options& options);
-  ~Maildir();
+  ~Maildir();  // close()
+
+  // The clean end: marks that there is nothing to sweep. No message may be alive; the object can only be destroyed
+  // then.
+  void close();
 
   [[nodiscard]] const std::string& path() const;
 
-  // The directory for a mailbox, its hierarchy components decoded (UTF-8, NFC); {"INBOX"} is the root. Hostile components
+  // The directory for a mailbox, its hierarchy components decoded (UTF-8, NFC); {"INBOX"} is the root. Hostile
+  // components
   // ("..", "/", NUL, CR, "cur", 300 octets, leading blank or '~', empty) become harmless and distinct names. Pure.
   [[nodiscard]] std::string directory_name(std::span<const std::string> components) const;
   // Reads the components back from a directory name (for a rebuilt state and for verify). nullopt: not a mailbox.
   [[nodiscard]] std::optional<std::vector<std::string>> components_of(std::string_view directory) const;
   [[nodiscard]] Result<std::vector<std::string>> mailboxes() const;  // directory names, "" for INBOX
 
-  // Makes the mailbox durable (directories, maildirfolder, parents synced) unless it exists. Cheap the second time.
-  // A name too long for the file system is shortened with a hash by directory_name(), never refused.
+  // Makes the mailboxes durable (directories, maildirfolder, parents synced) unless they exist. Cheap the second time;
+  // many at once cost one sync. A name too long for the file system is shortened with a hash by directory_name(), never
+  // refused.
   Done create(const std::string& directory);
-  Done subscribe(std::span<const std::vector<std::string>> mailboxes);  // adds to `subscriptions`, durable, keeps what is there
+  Done create(std::span<const std::string> directories);
+  Done subscribe(
+      std::span<const std::vector<std::string>> mailboxes);  // adds to `subscriptions`, durable, keeps what is there
 
-  // Starts a message in the mailbox's tmp/. Thread-safe against deliver() of other messages.
+  // Starts a message in the mailbox's tmp/. Thread-safe, also against deliver() of other messages.
   Result<IncomingMessage> receive(const std::string& directory);
-  // Makes a batch durable, in the order above; the batch may span mailboxes. All or nothing is not promised, but: on an
-  // Error nothing of the batch may be taken as delivered, and delivering the same keys again is safe. A file that
-  // already has the key (adopted meanwhile) is an error of that message only. One thread at a time.
-  Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch);  // final file names
+  // Makes a batch durable, in the order above; the batch may span mailboxes. Gives the final file names; an empty name:
+  // this message was not delivered, for a file with its key is already there (look() finds it, for adoption). All or
+  // nothing is not promised, but: on an Error nothing of the batch may be taken as delivered, its files in tmp/ are
+  // removed, and delivering the same keys again, now or after a crash, makes no second copy. One thread at a time.
+  Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch);
 
   // Which of these keys have a file in the mailbox (cur and new; two scans if one could have raced with a rename)?
-  // `keys` sorted ascending. Memory grows with the hits and with eight octets a file, not with the names.
+  // `keys` sorted ascending; so is the answer, one copy a key. What is found is durable and may be adopted. Costs one
+  // scan for the first call, then one scan for a call with hits, none for a call without. Memory grows with the hits
+  // and with eight octets a file, not with the names. What other programs do to a mailbox after its first scan is
+  // noticed for hits only, until refresh(). Thread-safe.
   Result<std::vector<FoundCopy>> look(const std::string& directory, std::span<const DeliveryKey> keys);
-  // Every file of ours in the mailbox, in directory order.
+  void refresh();  // forgets what was scanned
+  // Every file of ours in the mailbox, in directory order (new before cur; a file moved meanwhile may come twice).
   Done each_copy(const std::string& directory, const std::function<void(const FoundCopy&)>& visit);
   // Files in cur and new that are not ours (delivered or re-named by other programs).
   Done each_foreign(const std::string& directory, const std::function<void(std::string_view file, bool in_new)>& visit);
 
-  // Renames to the new flags (system letters and keyword letters; foreign letters such as P are kept). Not durable
-  // until sync_directory(). The file may have been renamed by its owner's mail reader meanwhile: looked up once more.
+  // Renames to the new flags (system letters and keyword letters; foreign letters such as P are kept; a file in new/
+  // moves to cur/ once it has a flag). Not durable until sync_directory(). The file may have been renamed by its
+  // owner's mail reader meanwhile: looked up once more, so a `copy` put together from what the ledger knows will do,
+  // too.
   Result<std::string> set_flags(const std::string& directory, const FoundCopy& copy, const mail::FlagSet& flags);
-  [[nodiscard]] Result<mail::FlagSet> flags_of(const std::string& directory, const FoundCopy& copy);  // letters + dovecot-keywords
+  [[nodiscard]] Result<mail::FlagSet> flags_of(const std::string& directory,
+                                               const FoundCopy& copy);  // letters + dovecot-keywords
   Done remove(const std::string& directory, const FoundCopy& copy);
   Done sync_directory(const std::string& directory);
+  // A Maildir has letters for 26 keywords a mailbox: how often one had to be left out of a name (the ledger keeps it).
+  [[nodiscard]] std::uint64_t keywords_left_out() const;
 
   // The wire octets of a stored message, given back exactly, chunk by chunk.
-  Done read(const std::string& directory, const FoundCopy& copy, StoredForm form, const std::function<bool(std::string_view)>& visit);
+  Done read(const std::string& directory, const FoundCopy& copy, StoredForm form,
+            const std::function<bool(std::string_view)>& visit);
 
   // Small files of our own under mailhaul/ (the account UUIDs), replaced durably.
   Result<std::optional<std::string>> read_own(const std::string& name);
