@@ -20,8 +20,8 @@ struct Endpoint {
 
 struct ConnectOptions {
   std::chrono::milliseconds timeout{30'000};
-  std::string proxy;          // "", "socks5h://…", "http://…"; the environment's proxies never apply
-  std::string ca_file;        // PEM; empty: the system's trust store
+  std::string proxy;    // "", "socks5h://…", "http://…"; the environment's proxies never apply
+  std::string ca_file;  // PEM; empty: the system's trust store
 };
 
 // A TCP connection. `stop` wakes every later move() as well. Errors name host and port and what to do.
@@ -31,11 +31,12 @@ Result<std::unique_ptr<Transport>> connect_tcp(const Endpoint&, const ConnectOpt
 // connect_tcp; takes it over. Errors tell an expired certificate from a wrong name from an unknown issuer.
 Result<std::unique_ptr<Transport>> start_tls(std::unique_ptr<Transport> tcp, const Endpoint&, const ConnectOptions&);
 
-// RFC 4978: raw DEFLATE both ways, on any transport.
-std::unique_ptr<Transport> start_deflate(std::unique_ptr<Transport> inner);
+// RFC 4978: raw DEFLATE both ways, on any transport. `already_received`: compressed octets that came in one piece with
+// the tagged OK.
+std::unique_ptr<Transport> start_deflate(std::unique_ptr<Transport> inner, std::string already_received = {});
 
 // Logs lines as "C: …" and "S: …" to `write`, secrets struck out (LOGIN and AUTHENTICATE arguments, base64 answers)
-// and bodies replaced by their length.
+// and bodies replaced by their length. The log belongs on the outside: above TLS and DEFLATE.
 std::unique_ptr<Transport> log_wire(std::unique_ptr<Transport> inner, std::function<void(std::string_view line)> write);
 
 }  // namespace mailhaul::net
