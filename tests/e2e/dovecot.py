@@ -76,6 +76,9 @@ service anvil {{
 service stats {{
   chroot =
 }}
+protocol imap {{
+  mail_plugins = imap_zlib
+}}
 {extra}
 """
 

@@ -18,8 +18,8 @@ import threading
 import unittest
 
 import sample
-from dovecot import Dovecot, PASSWORD, hand_over, temporary_folder
-from imap_reader import Reader, Seen, differences
+from dovecot import PASSWORD, Dovecot, temporary_folder
+from imap_reader import Reader, differences
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 MAILHAUL = os.environ.get("MAILHAUL") or str(TOP / "build" / "dev" / "mailhaul")
@@ -56,6 +56,17 @@ def reports(done):
     if not lines:
         raise AssertionError(f"--json printed nothing; exit {done.returncode}, {done.stderr}")
     return lines[:-1], lines[-1]
+
+
+def sums(report):
+    """The figures of a final report, over all mailboxes."""
+    holder = next(one for one in [report, *report.values()] if isinstance(one, dict) and set(NUMBERS) <= set(one))
+    return {name: holder[name] for name in NUMBERS}
+
+
+def mailboxes(report):
+    """The figures of a final report, by mailbox name."""
+    return {one["name"]: {name: one[name] for name in NUMBERS} for one in report["mailboxes"]}
 
 
 def files_of(maildir):
@@ -162,13 +173,12 @@ def need(condition, what):
 
 
 class Proxy:
-    """A TCP relay on loopback that counts octets and can hold or cut a connection."""
+    """A TCP relay on loopback that counts octets and can hold or cut its connections."""
 
     def __init__(self, to):
         self.to, self.up, self.down, self.connections = to, 0, 0, 0
-        self.cut_after = None  # octets towards the client after which everything is cut
-        self.seen = threading.Event()  # set once `seen_after` octets have gone to the client
-        self.seen_after = None
+        self.hold_after = None  # octets towards the client after which no more come, until release()
+        self.held, self.released = threading.Event(), threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.open, self.lock = [], threading.Lock()
@@ -179,7 +189,11 @@ class Proxy:
 
     def __exit__(self, *_):
         self.listener.close()
+        self.released.set()
         self.cut()
+
+    def release(self):
+        self.released.set()
 
     def cut(self):
         with self.lock:
@@ -203,16 +217,14 @@ class Proxy:
 
     def _pump(self, source, sink, way):
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
+            while data := source.recv(1 << 12):
                 with self.lock:
                     setattr(self, way, getattr(self, way) + len(data))
                     down = self.down
                 sink.sendall(data)
-                if self.seen_after is not None and down >= self.seen_after:
-                    self.seen.set()
-                if self.cut_after is not None and down >= self.cut_after:
-                    self.cut()
-                    return
+                if way == "down" and self.hold_after is not None and down >= self.hold_after:
+                    self.held.set()
+                    self.released.wait()
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

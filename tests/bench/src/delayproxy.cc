@@ -105,7 +105,7 @@ static void finish(Conn& c) {
   if (logf) {
     fprintf(logf, "{\"up\":%llu,\"down\":%llu,\"turns\":%llu,\"idle_turns\":%llu,\"seconds\":%.3f}\n",
             (unsigned long long)c.client.got, (unsigned long long)c.server.got, (unsigned long long)c.turns,
-            (unsigned long long)c.idle_turns, (now() - c.accepted) / 1e9);
+            (unsigned long long)c.idle_turns, static_cast<double>(now() - c.accepted) / 1e9);
     fflush(logf);
   }
 }
@@ -183,7 +183,7 @@ static void readable(Side& s) {
     if (rate > 0) {
       ns& f = link_free[from_client];
       ns start = f > t ? f : t;
-      f = start + ns(n / rate * 1e9);
+      f = start + ns(static_cast<double>(n) / rate * 1e9);
       if (f + delay_ns > k.due) k.due = f + delay_ns;
     }
     k.len = n;
@@ -204,7 +204,7 @@ static void dial(Conn& c) {
   c.server.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in a{};
   a.sin_family = AF_INET;
-  a.sin_port = htons(to_port);
+  a.sin_port = htons(static_cast<uint16_t>(to_port));
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(c.server.fd, (sockaddr*)&a, sizeof a) < 0) {
     finish(c);
@@ -247,7 +247,7 @@ int main(int argc, char** argv) {
   setsockopt(listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   sockaddr_in a{};
   a.sin_family = AF_INET;
-  a.sin_port = htons(port);
+  a.sin_port = htons(static_cast<uint16_t>(port));
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (bind(listen_fd, (sockaddr*)&a, sizeof a) < 0 || listen(listen_fd, 512) < 0) {
     perror("listen");

@@ -1,8 +1,7 @@
-// labrun: run one command in its own process group, bounded in time, and
-// report wall time, CPU, peak RSS and context switches as one JSON line.
+// labrun: runs one command in its own process group, bounded in time, and reports wall time, CPU, peak RSS and context
+// switches as one JSON line.
 //   labrun -t SECONDS -o LOGFILE -- command [args...]
-// It is small on purpose: a child's peak RSS can never read below the RSS of
-// the process that forked it.
+// It is small on purpose: a child's peak RSS can never read below the RSS of the process that forked it.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -17,7 +16,7 @@
 static double now() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 static volatile sig_atomic_t fired = 0;
 static pid_t group = 0;
@@ -26,7 +25,7 @@ static void on_alarm(int) {
   fired = fired + 1;
   alarm(5);
 }
-static double sec(const timeval& t) { return t.tv_sec + t.tv_usec / 1e6; }
+static double sec(const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; }
 
 int main(int argc, char** argv) {
   int limit = 300, opt;

@@ -55,7 +55,7 @@ static void die(const string& m) {
 static double now() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
 struct Sink {  // receives FETCH literals
@@ -92,7 +92,7 @@ struct Conn {
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in a{};
     a.sin_family = AF_INET;
-    a.sin_port = htons(port);
+    a.sin_port = htons(static_cast<uint16_t>(port));
     inet_pton(AF_INET, host.c_str(), &a.sin_addr);
     if (connect(fd, (sockaddr*)&a, sizeof a) < 0) die("connect");
     int one = 1;
