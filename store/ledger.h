@@ -1,8 +1,14 @@
 // The ledger: one row per source message, in exactly one named state (DESIGN §1), its copies in `placement`, and each
 // mailbox's generation and cursors. SQLite in WAL with synchronous=FULL; every change goes through a Transaction, and a
 // cursor moves only in the transaction of the last row it vouches for. Knows rows; knows no protocol and no policy.
-// One Ledger object may be used by several threads: a Transaction holds it exclusively.
+//
+// Threads: one Ledger may be used by several. Transactions exclude each other and each belongs to the thread that began
+// it. Reads see what is committed and wait for no Transaction, nor does one wait for them (in memory and on network
+// file systems there is one connection only: there they take turns).
+// Errors: Scope::Service. Full disk, damaged or unwritable file → AfterUserAction; locked by a foreign program or I/O
+// error → Later; a request that contradicts the rows (no such mailbox, a stale generation) → Never.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -64,6 +70,7 @@ struct MailboxRow {
   std::int64_t last_full_audit = 0;     // Unix seconds
   std::string held;                     // why removals are frozen; empty: they are not
   Tally tally;                          // of the current generation
+  bool operator==(const MailboxRow&) const = default;
 };
 
 struct MessageRow {
@@ -87,10 +94,17 @@ struct MessageRow {
   bool operator==(const MessageRow&) const = default;
 };
 
+struct GenerationRow {
+  std::uint32_t number = 0;
+  std::optional<mail::UidValidity> uid_validity;
+  Tally tally;
+};
+
 struct PlacementRow {
   mail::Uid uid;
   std::string directory;  // destination mailbox
   DeliveryKey key{};
+  bool operator==(const PlacementRow&) const = default;
 };
 
 struct RunRow {
@@ -100,30 +114,46 @@ struct RunRow {
   std::uint64_t delivered = 0, octets = 0, failed = 0;
 };
 
+struct LedgerOptions;  // for tests: store/ledger_rows.h
+
 class Ledger {
  public:
   // Opens or creates `path` (parents must exist), applies missing migrations each in its own transaction, refuses a
   // schema that is newer than this binary (AfterUserAction), refuses a damaged file, takes `path`.lock (held by
-  // somebody else: a clear Error). ":memory:" for tests. On NFS/SMB: locking_mode=EXCLUSIVE.
+  // somebody else: a clear Error at once). ":memory:" for tests. On NFS/SMB: locking_mode=EXCLUSIVE. Files are 0600.
   static Result<std::unique_ptr<Ledger>> open(const std::string& path);
+  static Result<std::unique_ptr<Ledger>> open(const std::string& path, const LedgerOptions& options);
   ~Ledger();
 
-  // Reading. Sees every committed transaction. Not while this thread holds a Transaction of the same Ledger.
+  // Reading. Sees every committed transaction. Not while this thread holds a Transaction of the same Ledger (which has
+  // reads of its own). `generation` 0 means the mailbox's current one; an unknown mailbox or generation is an Error.
+  Result<std::vector<AccountRow>> accounts();
   Result<std::optional<AccountRow>> account(std::string_view identity);
-  Result<std::vector<MailboxRow>> mailboxes(AccountId account);
-  // Rows of the mailbox's current generation (or `generation`), uid ascending, first <= uid <= last, at most `limit`.
+  Result<std::vector<MailboxRow>> mailboxes(AccountId account);               // in the order they were added
+  Result<std::vector<GenerationRow>> generations(MailboxId mailbox);          // oldest first
+  // Rows of one generation, uid ascending, first <= uid <= last, at most `limit`.
   Result<std::vector<MessageRow>> messages(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last,
                                            std::size_t limit);
-  // UIDs in one of these states, as a set (cheap: no row is built). `due_by` limits Failed to next_try <= due_by.
+  // UIDs in one of these states, as a set (cheap: no row is built; the cost of any state but Delivered does not depend
+  // on how many rows are delivered). `due_by` limits Failed to next_try <= due_by.
   Result<mail::UidSet> uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,
                             std::int64_t due_by = INT64_MAX);
+  // Copies, uid ascending; a message may have several.
   Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last);
-  Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);
-  Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);
-  // Recounts every tally from the rows and compares; an Error names the first difference. For tests and `verify`.
+  Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);  // newest first; ended == 0: it was cut off
+  Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);  // of all generations; from the tallies
+  // Every row of every generation, by mailbox, generation and UID, with its copies. The ledger is free between windows
+  // of a thousand rows, so a row that moves meanwhile is seen as it was or as it is. `visit` returns false to stop.
+  using Visit = std::function<bool(const MailboxRow&, std::uint32_t generation, const MessageRow&,
+                                   std::span<const PlacementRow>)>;
+  Done each_message(AccountId account, const Visit& visit);
+  // Recounts every tally from the rows and compares; an Error names the first difference. Also has SQLite examine the
+  // whole file. For tests and `verify`; walks every page.
   Done check();
 
-  // One SQLite transaction. Destroyed without commit(), it rolls back. Statements are prepared once per Ledger.
+  // One SQLite transaction. Destroyed without commit(), it rolls back. Statements are prepared once per Ledger. After
+  // an Error of any kind it can only be rolled back: commit() gives that Error again. Nothing is written, and no sync
+  // happens, for a Transaction that changed nothing.
   class Transaction {
    public:
     ~Transaction();
@@ -131,27 +161,44 @@ class Ledger {
 
     Result<AccountRow> add_account(std::string_view identity, std::string_view uuid);
     Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);       // row.id ignored; generation 1
-    Done update_mailbox(const MailboxRow& row);                                     // all but id and tally
-    // A new generation: the rows of the old one become orphans, floor 1, modseq unknown (in the same transaction).
+    // All but id and tally; a row of another generation than the current one is refused. The same values: no write.
+    Done update_mailbox(const MailboxRow& row);
+    // A new generation: the rows of the old one become orphans, floor 1, modseq and what was seen unknown (in the same
+    // transaction). mailbox() gives the row to go on with.
     Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity);
 
     // Inserts rows in state Listed for UIDs that have none in the current generation; leaves existing rows alone.
     Done list(MailboxId mailbox, std::uint32_t generation, const mail::UidSet& uids);
     Done put(MailboxId mailbox, std::uint32_t generation, const MessageRow& row);   // insert or replace, tallies follow
-    // The settling of deliveries and adoptions: rows become Delivered, placements are written. Fast path.
+    // The settling of deliveries and adoptions: rows become Delivered (Orphan, if their generation ended meanwhile),
+    // placements are added. Reason, attempts and next_try are cleared; octets, date, digests and ids that the given
+    // row lacks stay as they were. Fast path, fastest in ascending order.
     struct Settled { MessageRow row; std::string_view directory; DeliveryKey key; };
     Done settle(MailboxId mailbox, std::uint32_t generation, std::span<const Settled> settled);
+    // State and reason of an existing row, nothing else. The same values: no write.
     Done set_state(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, MessageState state, std::string_view reason = {});
     // Flags: the intent, then the settled base.
     Done intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& next_base);
     Done settle_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& base);
-    Done remove_placement(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
-    // A message of an old generation recognised under a new UID: the row moves, its key (and so its file) stays.
+    Done remove_placement(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);  // all copies of the message
+    // A message of an old generation recognised under a new UID: the row moves, its key (and so its file) stays. It
+    // becomes Delivered if it has a copy, else Listed. Takes the place of a row that has no copy; refuses another.
     Done rebind(MailboxId mailbox, std::uint32_t from_generation, mail::Uid from, std::uint32_t generation, mail::Uid to);
 
     Result<RunId> start_run(AccountId account, std::int64_t now);
     Done end_run(const RunRow& row);
 
+    // Reading inside the transaction: its own changes are seen.
+    Result<MailboxRow> mailbox(MailboxId mailbox);
+    Result<std::vector<MessageRow>> messages(MailboxId mailbox, std::uint32_t generation, mail::Uid first,
+                                             mail::Uid last, std::size_t limit);
+    Result<mail::UidSet> uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,
+                              std::int64_t due_by = INT64_MAX);
+    Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first,
+                                                 mail::Uid last);
+
+    // Durable when it returns. After an Error it is unknown whether a lost write reached the disk: the ledger refuses
+    // further transactions until it is opened again, and rows not seen as committed are to be taken as not committed.
     Done commit();
 
    private:
@@ -160,6 +207,7 @@ class Ledger {
     explicit Transaction(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
   };
+  // Waits for other threads' transactions. This thread holds one already: an Error.
   Result<Transaction> begin();
 
  private:

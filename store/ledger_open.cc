@@ -1,0 +1,150 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "store/ledger_impl.h"
+
+namespace mailhaul::store {
+namespace {
+
+constexpr char kMemory[] = ":memory:";
+constexpr std::int64_t kApplicationId = 0x4D48554C;  // "MHUL", as migration 1 writes it
+constexpr char kDamaged[] =
+    "Move the file away, together with those of the same name that end in -wal and -shm, and run it again: the state "
+    "is rebuilt from the names in the Maildir, and mail that is there is not downloaded again.";
+
+Error cannot(const std::string& what, int number) {
+  const bool full = number == ENOSPC || number == EDQUOT;
+  std::string advice = "The state file and its directory must be writable by the user who runs mailhaul.";
+  if (number == ENOENT || number == ENOTDIR) advice = "Create the directory first, or name another --state file.";
+  if (full) advice = "Free some space and run it again.";
+  return {Scope::Service, Retry::AfterUserAction, what + ": " + std::generic_category().message(number), advice};
+}
+
+// The one name of a file that may be reached by several, so that they share a lock.
+std::string canonical(const std::string& path) {
+  std::error_code error;
+  const auto resolved = std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  return error ? path : resolved.string();
+}
+
+Done sync_directory_of(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path().string();
+  const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = directory >= 0 && ::fsync(directory) == 0;
+  const int number = errno;
+  if (directory >= 0) ::close(directory);
+  if (!synced) return cannot("sync " + parent, number);
+  return done();
+}
+
+// SQLite gives its -wal and -shm the mode of the database, so the database has to be made with the right one.
+Done create_private(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return cannot("state " + path, errno);
+  ::close(file);
+  return sync_directory_of(path);
+}
+
+Done prepare_file(const std::string& path) {
+  auto kind = sqlite::kind_of_file(path);
+  if (!kind) return kind.error();
+  std::error_code none;
+  const auto log_size = std::filesystem::file_size(path + "-wal", none);
+  const bool emptied = *kind == sqlite::FileKind::Fresh && !none && log_size > 0;  // a log needs its database
+  if (*kind == sqlite::FileKind::Other || emptied)
+    return Error{Scope::Service, Retry::AfterUserAction,
+                 "state " + path + (emptied ? ": the file is damaged: it is empty, but its -wal is not"
+                                            : ": not a mailhaul state, or damaged: it does not begin like one"),
+                 kDamaged};
+  if (*kind == sqlite::FileKind::Fresh) return create_private(path);
+  return done();
+}
+
+// Nothing of ours has number 0 and tables; something of ours has our application id.
+Done check_ours(sqlite::Database& db, const std::string& path) {
+  auto id = db.query_integer("PRAGMA application_id");
+  if (!id) return id.error();
+  if (*id == kApplicationId) return done();
+  auto tables = db.query_integer("SELECT count(*) FROM sqlite_schema");
+  if (!tables) return tables.error();
+  if (*id == 0 && *tables == 0) return done();
+  return Error{Scope::Service, Retry::AfterUserAction, "state " + path + ": a SQLite database, but not one of mailhaul",
+               "Name another --state file."};
+}
+
+Done upgrade(sqlite::Database& db, const std::string& path, std::span<const migrations::Migration> migrations) {
+  auto version = db.schema_version();
+  if (!version) return version.error();
+  const int known = migrations.empty() ? 0 : migrations.back().number;
+  if (*version > known)
+    return Error{Scope::Service, Retry::AfterUserAction,
+                 "state " + path + ": written by a newer mailhaul: its schema is version " + std::to_string(*version) +
+                     ", this program knows versions up to " + std::to_string(known),
+                 "Use the newer mailhaul, or name another --state file."};
+  for (const auto& migration : migrations) {
+    if (migration.number <= *version) continue;
+    if (auto ok = db.migrate(migration.number, migration.sql); !ok)
+      return ok.error().in("state: migration " + std::string(migration.name));
+  }
+  return done();
+}
+
+}  // namespace
+
+StateLock::~StateLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
+Done StateLock::take(const std::string& state_path) {
+  const std::string path = state_path + ".lock";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file_ < 0) return cannot("state lock " + path, errno);
+  while (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EWOULDBLOCK)
+      return Error{Scope::Service, Retry::AfterUserAction, "another mailhaul is using the state " + state_path,
+                   "Wait until it has ended, or stop it."};
+    return cannot("state lock " + path, errno);
+  }
+  return done();
+}
+
+Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path) { return open(path, LedgerOptions{}); }
+
+Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const LedgerOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  const bool memory = path == kMemory;
+  const std::string name = memory ? path : canonical(path);
+  if (!memory) {
+    if (auto ok = impl->lock.take(name); !ok) return ok.error();
+    if (auto ok = prepare_file(name); !ok) return ok.error();
+  }
+  sqlite::Database::Options how;
+  how.exclusive = options.exclusive || (!memory && sqlite::on_network(name));
+  how.max_pages = options.max_pages;
+  how.advice_if_damaged = kDamaged;
+  auto writer = sqlite::Database::open(name, how);
+  if (!writer) return writer.error().in("state");
+  if (auto ok = check_ours(**writer, name); !ok) return ok.error();
+  if (auto ok = upgrade(**writer, name, options.migrations); !ok) return ok.error();
+  impl->writer = std::move(*writer);
+  if (!memory && impl->writer->shareable()) {
+    how.cache_kib = 1024;
+    how.max_pages = 0;
+    auto reader = sqlite::Database::open(name, how);
+    if (!reader) return reader.error().in("state");
+    impl->reader = std::move(*reader);
+  }
+  return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
+}
+
+Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Ledger::~Ledger() = default;
+
+}  // namespace mailhaul::store
