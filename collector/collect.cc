@@ -1,0 +1,112 @@
+#include "collector/collect.h"
+
+#include <sys/stat.h>
+
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+#include <optional>
+
+#include "collector/imap_source.h"
+
+namespace mailhaul::collector {
+namespace {
+
+bool exists(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0;
+}
+
+std::string state_path(const Job& job) { return job.state.empty() ? job.maildir + "/mailhaul/state.db" : job.state; }
+
+// Appends lines to the trace file, one at a time.
+class Trace {
+ public:
+  explicit Trace(const std::string& path) : file_(std::fopen(path.c_str(), "ae"), &std::fclose) {}
+  [[nodiscard]] bool open() const { return file_ != nullptr; }
+  void write(std::string_view line) {
+    const std::lock_guard lock(mutex_);
+    std::fprintf(file_.get(), "%.*s\n", static_cast<int>(line.size()), line.data());
+    std::fflush(file_.get());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+};
+
+}  // namespace
+
+Result<Workplace> open_workplace(const Job& job, bool create) {
+  Workplace place;
+  if (!create && !exists(job.maildir)) return place;
+  auto maildir = store::Maildir::open(store::posix_file_system(), job.maildir, {job.names, create});
+  if (!maildir) return maildir.error();
+  place.maildir = *std::move(maildir);
+  if (!create && !exists(state_path(job))) return place;
+  auto ledger = store::Ledger::open(state_path(job));
+  if (!ledger) return ledger.error();
+  place.ledger = *std::move(ledger);
+  return place;
+}
+
+sync::SourceFactory source_factory(const Job& job, std::stop_token stop, sync::EventSink events) {
+  client::Account account{{job.source.host, job.source.port}, job.source.security, job.source.user, job.password};
+  client::ClientOptions options;
+  options.connect.ca_file = job.ca_file;
+  options.connect.proxy = job.proxy;
+  options.compress = job.compress;
+  options.pipeline = job.quirks.lockstep ? 1 : 128;
+  options.masked_capabilities = job.quirks.masked;
+  std::shared_ptr<Trace> trace;
+  if (!job.trace_file.empty()) trace = std::make_shared<Trace>(job.trace_file);
+  if (trace && trace->open()) options.wire_log = [trace](std::string_view line) { trace->write(line); };
+  const bool no_examine = job.quirks.no_examine;
+  return [=, told = std::make_shared<std::once_flag>()]() -> Result<std::unique_ptr<sync::Source>> {
+    auto client = client::ImapClient::connect(account, options, stop);
+    if (!client) return client.error();
+    std::call_once(*told, [&] {
+      if (events) events(sync::Connected{account.endpoint.host, (*client)->security()});
+    });
+    return std::unique_ptr<sync::Source>(std::make_unique<ImapSource>(*std::move(client), no_examine));
+  };
+}
+
+Result<sync::Report> collect(const Job& job, const sync::EventSink& events, std::stop_token stop) {
+  sync::RunContext context;
+  context.connect = source_factory(job, stop, events);
+  // A wrong password or a dead server is found out before anything is created.
+  std::optional<std::unique_ptr<sync::Source>> first;
+  {
+    auto source = context.connect();
+    if (!source) return source.error();
+    first = *std::move(source);
+  }
+  auto place = open_workplace(job, !job.dry_run);
+  if (!place) return place.error();
+  context.connect = [connect = context.connect, &first]() -> Result<std::unique_ptr<sync::Source>> {
+    if (first) return *std::exchange(first, std::nullopt);
+    return connect();
+  };
+  context.maildir = place->maildir.get();
+  context.ledger = place->ledger.get();
+  context.events = events;
+  context.clock = &system_clock();
+  context.stop = stop;
+  context.wait = [stop](std::chrono::milliseconds pause) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, stop, pause, [] { return false; });
+  };
+  sync::RunSettings settings;
+  settings.identity = job.source.identity();
+  settings.policy = job.policy;
+  settings.wanted = [&](const sync::SourceMailbox& m) { return job.rules.wants(m); };
+  settings.place = [&](const sync::SourceMailbox& m) { return job.rules.place(m); };
+  settings.connections = job.connections;
+  settings.dry_run = job.dry_run;
+  return sync::run(settings, context);
+}
+
+}  // namespace mailhaul::collector

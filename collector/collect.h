@@ -1,0 +1,24 @@
+// One job, once: opens the destination, the state and the account, runs, gives the report.
+#pragma once
+#include <memory>
+#include <stop_token>
+
+#include "collector/job.h"
+#include "collector/sync/events.h"
+#include "collector/sync/report.h"
+
+namespace mailhaul::collector {
+
+// What a job works on. The Maildir's lock is taken before the ledger's.
+struct Workplace {
+  std::unique_ptr<store::Maildir> maildir;  // nullptr: dry run into nothing
+  std::unique_ptr<store::Ledger> ledger;
+};
+Result<Workplace> open_workplace(const Job& job, bool create);
+
+// Connects to the job's source; callable from several threads.
+sync::SourceFactory source_factory(const Job& job, std::stop_token stop, sync::EventSink events);
+
+Result<sync::Report> collect(const Job& job, const sync::EventSink& events, std::stop_token stop);
+
+}  // namespace mailhaul::collector

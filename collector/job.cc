@@ -1,0 +1,216 @@
+#include "collector/job.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+
+namespace mailhaul::collector {
+namespace {
+
+Error usage(std::string what, std::string advice = "") {
+  return {Scope::Service, Retry::AfterUserAction, std::move(what), std::move(advice)};
+}
+
+std::string joined(const std::vector<std::string>& path) {
+  std::string out;
+  for (const auto& component : path) out += (out.empty() ? "" : "/") + component;
+  return out;
+}
+
+std::vector<std::string> split(std::string_view path) {
+  std::vector<std::string> out;
+  for (std::size_t start = 0;;) {
+    const auto slash = path.find('/', start);
+    out.emplace_back(path.substr(start, slash == path.npos ? path.npos : slash - start));
+    if (slash == path.npos) return out;
+    start = slash + 1;
+  }
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::string percent_decoded(std::string_view text) {  // RFC 3986 §2.1
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0) {
+      out.push_back(static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])));
+      i += 2;
+    } else {
+      out.push_back(text[i]);
+    }
+  }
+  return out;
+}
+
+bool has_control(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+}
+
+constexpr std::string_view kSourceForm = "write imaps://user@host[:port]";
+
+Done split_host(std::string_view text, SourceAddress& out) {
+  std::string_view host = text, port;
+  if (text.starts_with('[')) {  // RFC 3986 §3.2.2, IPv6
+    const auto end = text.find(']');
+    if (end == text.npos)
+      return usage("the address '" + printable(text) + "' has no closing ]", std::string(kSourceForm));
+    host = text.substr(1, end - 1);
+    if (end + 1 < text.size()) {
+      if (text[end + 1] != ':') return usage("'" + printable(text) + "' is not a host", std::string(kSourceForm));
+      port = text.substr(end + 2);
+      if (port.empty()) return usage("the port is missing after ':'", std::string(kSourceForm));
+    }
+  } else if (const auto colon = text.rfind(':'); colon != text.npos) {
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    if (port.empty()) return usage("the port is missing after ':'", std::string(kSourceForm));
+  }
+  if (host.empty() || host.find_first_of(" /\\@?#%") != host.npos)
+    return usage("'" + printable(host) + "' is not a host name", std::string(kSourceForm));
+  out.host = std::string(host);
+  std::ranges::transform(out.host, out.host.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (port.empty()) return done();
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc{} || end != port.data() + port.size() || number == 0 || number > 65535)
+    return usage("'" + printable(port) + "' is not a port number", "use one of 1 to 65535");
+  out.port = static_cast<std::uint16_t>(number);
+  return done();
+}
+
+}  // namespace
+
+std::string SourceAddress::identity() const {
+  auto out = "imap:" + user + "@" + host;
+  if (port != 143 && port != 993) out += ":" + std::to_string(port);
+  return out;
+}
+
+std::string SourceAddress::text() const {
+  return std::string(security == client::Security::Tls ? "imaps://" : "imap://") + printable(user) + "@" + host + ":" +
+         std::to_string(port);
+}
+
+Result<SourceAddress> parse_source(std::string_view text) {
+  SourceAddress out;
+  const auto scheme_end = text.find("://");
+  if (scheme_end == text.npos) {
+    if (text.find('@') != text.npos)
+      return usage("finding the server for '" + printable(text) + "' by itself is not supported yet",
+                   "name it: imaps://user@host");
+    return usage("'" + printable(text) + "' is not a source", std::string(kSourceForm));
+  }
+  const auto scheme = text.substr(0, scheme_end);
+  auto rest = text.substr(scheme_end + 3);
+  if (scheme == "imaps")
+    out.security = client::Security::Tls;
+  else if (scheme == "imap")
+    out.security = client::Security::StartTls;
+  else if (scheme == "pop3" || scheme == "pop3s")
+    return usage("POP3 sources are not supported yet", "use imaps:// if the server offers IMAP");
+  else
+    return usage("'" + printable(scheme) + "://' is not a kind of source", std::string(kSourceForm));
+  if (has_control(text)) return usage("the source holds a control character", std::string(kSourceForm));
+  while (rest.ends_with('/')) rest.remove_suffix(1);
+  const auto at = rest.rfind('@');
+  if (at == rest.npos || at == 0) return usage("the source names no user", std::string(kSourceForm));
+  const auto user = rest.substr(0, at);
+  if (user.find(':') != user.npos)
+    return usage("a password does not belong into the address, other people can see it there",
+                 "use --source-password-file, MAILHAUL_SOURCE_PASSWORD or the prompt");
+  out.user = percent_decoded(user);
+  if (has_control(out.user)) return usage("the user name holds a control character", std::string(kSourceForm));
+  if (const auto slash = rest.find('/', at); slash != rest.npos)
+    return usage("a source is a whole account; '" + printable(rest.substr(slash)) + "' is too much",
+                 "choose mailboxes with --include");
+  if (auto r = split_host(rest.substr(at + 1), out); !r) return r.error();
+  if (out.port == 0) out.port = out.security == client::Security::Tls ? 993 : 143;
+  return out;
+}
+
+Result<std::string> parse_destination(std::string_view text) {
+  if (text.starts_with("imaps://") || text.starts_with("imap://"))
+    return usage("IMAP destinations are not supported yet", "write maildir:/path");
+  if (!text.starts_with("maildir:"))
+    return usage("'" + printable(text) + "' is not a destination", "write maildir:/path");
+  auto path = std::string(text.substr(8));
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  if (path.empty() || path.find('\0') != path.npos)
+    return usage("the destination names no directory", "write maildir:/path");
+  return path;
+}
+
+bool MailboxRules::wants(const sync::SourceMailbox& mailbox) const {
+  if (!all_namespaces && !mailbox.personal) return false;
+  const auto name = joined(mailbox.path);
+  const auto matches = [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
+  return (include.empty() || std::ranges::any_of(include, matches)) && std::ranges::none_of(exclude, matches);
+}
+
+std::vector<std::string> MailboxRules::place(const sync::SourceMailbox& mailbox) const {
+  const auto name = joined(mailbox.path);
+  for (const auto& [from, to] : map) {
+    if (name == from) return split(to);
+    if (name.starts_with(from + "/")) {
+      auto out = split(to);
+      for (auto& component : split(std::string_view(name).substr(from.size() + 1))) out.push_back(std::move(component));
+      return out;
+    }
+  }
+  return mailbox.path;
+}
+
+Result<std::pair<std::string, std::string>> parse_map(std::string_view rule) {
+  const auto equals = rule.find('=');
+  if (equals == rule.npos || equals == 0 || equals + 1 == rule.size())
+    return usage("'" + printable(rule) + "' is not a mapping", "write --map 'Source/Mailbox=Destination/Mailbox'");
+  return std::pair{std::string(rule.substr(0, equals)), std::string(rule.substr(equals + 1))};
+}
+
+Result<std::int64_t> parse_day(std::string_view text) {
+  const std::string copy(text);
+  std::tm when{};
+  const char* end = strptime(copy.c_str(), "%Y-%m-%d", &when);
+  if (!end || *end != '\0') return usage("'" + printable(text) + "' is not a date", "write YYYY-MM-DD");
+  return static_cast<std::int64_t>(timegm(&when));
+}
+
+Result<std::uint64_t> parse_size(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  const unsigned shift = unit.empty() ? 0 : unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : 64;
+  if (error != std::errc{} || shift == 64 || number > (UINT64_MAX >> shift))
+    return usage("'" + printable(text) + "' is not a size", "write a number of octets, or 500K, 20M, 2G");
+  return number << shift;
+}
+
+Done apply_quirk(std::string_view text, Quirks& quirks) {
+  const bool on = text.starts_with('+');
+  if (!on && !text.starts_with('-')) return usage("'" + printable(text) + "' is not a quirk", "write +NAME or -NAME");
+  const auto name = text.substr(1);
+  if (name == "lockstep") {
+    quirks.lockstep = on;
+  } else if (name == "no-examine") {
+    quirks.no_examine = on;
+  } else if (name.starts_with("no-") && name.size() > 3) {
+    std::string capability(name.substr(3));
+    std::ranges::transform(capability, capability.begin(),
+                           [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+    std::erase(quirks.masked, capability);
+    if (on) quirks.masked.push_back(std::move(capability));
+  } else {
+    return usage("there is no quirk '" + printable(name) + "'", "there are lockstep, no-examine and no-CAPABILITY");
+  }
+  return done();
+}
+
+}  // namespace mailhaul::collector

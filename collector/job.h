@@ -1,0 +1,70 @@
+// A job as a user states it: where from, where to, under which rules. Parsing and checking of that text; no I/O.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "collector/sync/run.h"
+#include "protocols/base/result.h"
+#include "protocols/client/imap_client.h"
+#include "store/maildir.h"
+
+namespace mailhaul::collector {
+
+struct SourceAddress {
+  client::Security security = client::Security::Tls;
+  std::string user;
+  std::string host;
+  std::uint16_t port = 0;
+  // "imap:user@host", with the port if it is not one of the two usual ones: the same mail over imap:// and imaps:// is
+  // the same account; another port may be another server.
+  [[nodiscard]] std::string identity() const;
+  [[nodiscard]] std::string text() const;  // for people
+};
+
+// imaps://user@host[:port], imap://user@host[:port]. The last '@' splits; %XX is decoded. Every other form is an Error
+// of the kind "usage" (Retry::AfterUserAction) that says what to write instead.
+Result<SourceAddress> parse_source(std::string_view text);
+// maildir:/path → the path, without a trailing slash.
+Result<std::string> parse_destination(std::string_view text);
+
+struct MailboxRules {
+  std::vector<std::string> include;  // shell patterns on "Parent/Child"; empty: all
+  std::vector<std::string> exclude;
+  std::vector<std::pair<std::string, std::string>> map;  // "A" → "B", for A and everything below it
+  bool all_namespaces = false;
+
+  [[nodiscard]] bool wants(const sync::SourceMailbox& mailbox) const;
+  [[nodiscard]] std::vector<std::string> place(const sync::SourceMailbox& mailbox) const;
+};
+
+Result<std::pair<std::string, std::string>> parse_map(std::string_view rule);  // "A=B"
+Result<std::int64_t> parse_day(std::string_view text);                         // YYYY-MM-DD → Unix seconds, UTC
+Result<std::uint64_t> parse_size(std::string_view text);                       // 1048576, 10M, 2G
+
+struct Quirks {                     // what a user can switch until servers are recognised by themselves
+  bool lockstep = false;            // one command in flight
+  bool no_examine = false;          // SELECT instead of EXAMINE
+  std::vector<std::string> masked;  // capabilities to be taken for absent
+};
+Done apply_quirk(std::string_view text, Quirks& quirks);  // "+lockstep", "-lockstep", "+no-CONDSTORE"
+
+struct Job {
+  SourceAddress source;
+  Secret password;
+  std::string maildir;
+  std::string state;  // empty: <maildir>/mailhaul/state.db
+  std::string ca_file;
+  std::string proxy;
+  MailboxRules rules;
+  sync::Policy policy;
+  Quirks quirks;
+  std::size_t connections = 1;
+  bool compress = false;
+  bool dry_run = false;
+  store::MaildirNames names = store::MaildirNames::Utf7;
+  std::string trace_file;  // wire log; empty: none
+};
+
+}  // namespace mailhaul::collector

@@ -1,0 +1,296 @@
+// The command line: reads it, wires the rooms, waits for the end or a signal.
+#include <strings.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
+#include "collector/collect.h"
+#include "collector/progress.h"
+#include "collector/report_text.h"
+#include "collector/verify.h"
+
+namespace {
+
+using namespace mailhaul;             // NOLINT(google-build-using-namespace)
+using namespace mailhaul::collector;  // NOLINT(google-build-using-namespace)
+
+enum Exit { kComplete = 0, kIncomplete = 1, kUsage = 2, kCouldNotRun = 3, kSignal = 128 };
+
+int complain(const Error& error, int code) {
+  std::fprintf(stderr, "mailhaul: %s%s%s\n", error.what.c_str(), error.advice.empty() ? "" : "; ",
+               error.advice.c_str());
+  return code;
+}
+
+// SIGINT and SIGTERM ask the run to stop; the second one ends the process at once.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    thread_ = std::thread([this] { wait(); });
+  }
+  ~Signals() {
+    over_ = true;
+    pthread_kill(thread_.native_handle(), SIGUSR1);
+    thread_.join();
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+  std::stop_token token() { return stop_.get_token(); }
+  [[nodiscard]] int caught() const { return caught_; }
+
+ private:
+  void wait() {
+    for (int number = 0; sigwait(&set_, &number) == 0;) {
+      if (over_) return;
+      if (number == SIGUSR1) continue;
+      if (caught_ != 0) _exit(kSignal + number);
+      caught_ = number;
+      stop_.request_stop();
+    }
+  }
+  sigset_t set_{};
+  std::stop_source stop_;
+  std::atomic<int> caught_{0};
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+Result<Secret> prompt(const std::string& what) {
+  termios before{};
+  if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) != 0)
+    return Error{Scope::Service, Retry::AfterUserAction, "no password was given for " + what,
+                 "use --source-password-file FILE, the variable MAILHAUL_SOURCE_PASSWORD, or a terminal"};
+  auto quiet = before;
+  quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  std::fprintf(stderr, "Password for %s: ", what.c_str());
+  tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+  std::string line;
+  const bool read = static_cast<bool>(std::getline(std::cin, line));
+  tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+  std::fputc('\n', stderr);
+  if (!read || line.empty()) return Error{Scope::Service, Retry::AfterUserAction, "the password is empty", ""};
+  Secret secret(line);
+  explicit_bzero(line.data(), line.size());
+  return secret;
+}
+
+// The file, else the environment, else the terminal. One line; its end does not belong to the password.
+Result<Secret> password(const std::string& file, const SourceAddress& source) {
+  const auto trimmed = [](std::string text) {
+    while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+    return text;
+  };
+  auto path = file;
+  if (const char* named = std::getenv("MAILHAUL_SOURCE_PASSWORD_FILE"); path.empty() && named) path = named;
+  if (!path.empty()) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in)
+      return Error{Scope::Service, Retry::AfterUserAction, "the password file " + path + " cannot be read",
+                   "check its name and its permissions"};
+    Secret secret(trimmed({std::istreambuf_iterator<char>(in), {}}));
+    if (secret.empty())
+      return Error{Scope::Service, Retry::AfterUserAction, "the password file " + path + " is empty", ""};
+    return secret;
+  }
+  if (const char* value = std::getenv("MAILHAUL_SOURCE_PASSWORD"); value && *value) return Secret(trimmed(value));
+  return prompt(source.text());
+}
+
+struct Options {  // the command line as text, before it is understood
+  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, namespaces = "personal",
+                                                                                          on_delete = "keep";
+  std::string names = "utf7", trace, release_hold;
+  std::vector<std::string> include, exclude, map, quirks;
+  std::size_t connections = 1;
+  bool json = false, dry_run = false, allow_plaintext = false, compress = false, deep = false;
+};
+
+void add_options(CLI::App& command, Options& o, bool collecting) {
+  command.add_option("SOURCE", o.source, "imaps://user@host[:port], or imap://user@host[:port] (STARTTLS)")->required();
+  command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
+  command.add_option("--source-password-file", o.password_file,
+                     "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
+  command.add_option("--ca-file", o.ca_file, "certificates to trust instead of the system's (PEM)");
+  command.add_option("--proxy", o.proxy, "socks5h://host:port or http://host:port");
+  command.add_option("--state", o.state, "the ledger's file (default: DESTINATION/mailhaul/state.db)");
+  command.add_option("--include", o.include, "only mailboxes whose name matches this pattern (repeatable)");
+  command.add_option("--exclude", o.exclude, "no mailboxes whose name matches this pattern (repeatable)");
+  command.add_option("--namespaces", o.namespaces, "personal, or all: other users' and shared mailboxes too");
+  command.add_option("--quirk", o.quirks, "+NAME or -NAME: lockstep, no-examine, no-CAPABILITY (repeatable)");
+  command.add_option("--maildir-names", o.names, "utf7 (Dovecot, mutt) or utf8 (Courier 5)");
+  command.add_option("--trace", o.trace, "append the protocol to this file, secrets struck out");
+  command.add_flag("--allow-plaintext", o.allow_plaintext,
+                   "imap:// without TLS: everybody on the way can read password and mail");
+  command.add_flag("--compress", o.compress, "COMPRESS=DEFLATE if the server offers it");
+  command.add_flag("--json", o.json, "one JSON object a line, the last one is the report");
+  if (!collecting) {
+    command.add_flag("--deep", o.deep, "read every message on both sides again and compare SHA-256");
+    return;
+  }
+  command.add_flag("--dry-run", o.dry_run, "say what would be done, write nothing");
+  command.add_option("--map", o.map, "'A=B': put mailbox A, and what is below it, into B (repeatable)");
+  command.add_option("--since", o.since, "only mail that arrived at the source on or after YYYY-MM-DD");
+  command.add_option("--max-size", o.max_size, "no messages larger than this (octets, or 500K, 20M, 2G)");
+  command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
+  command.add_option("--on-source-delete", o.on_delete, "what happens here when a message vanishes there: keep");
+  command.add_option("--release-hold", o.release_hold, "let held removals of a mailbox go ahead");
+}
+
+Error usage(std::string what, std::string advice = "") {
+  return {Scope::Service, Retry::AfterUserAction, std::move(what), std::move(advice)};
+}
+
+Done understand_rules(const Options& o, Job& job) {
+  job.rules.include = o.include;
+  job.rules.exclude = o.exclude;
+  for (const auto& rule : o.map) {
+    auto parsed = parse_map(rule);
+    if (!parsed) return parsed.error();
+    job.rules.map.push_back(*std::move(parsed));
+  }
+  if (o.namespaces != "personal" && o.namespaces != "all") return usage("--namespaces is personal or all");
+  job.rules.all_namespaces = o.namespaces == "all";
+  if (o.names != "utf7" && o.names != "utf8") return usage("--maildir-names is utf7 or utf8");
+  job.names = o.names == "utf8" ? store::MaildirNames::Utf8 : store::MaildirNames::Utf7;
+  if (!o.since.empty()) {
+    auto since = parse_day(o.since);
+    if (!since) return since.error().in("--since");
+    job.policy.since = *since;
+  }
+  if (!o.max_size.empty()) {
+    auto size = parse_size(o.max_size);
+    if (!size) return size.error().in("--max-size");
+    job.policy.max_size = *size;
+  }
+  for (const auto& quirk : o.quirks)
+    if (auto applied = apply_quirk(quirk, job.quirks); !applied) return applied.error().in("--quirk");
+  if (o.on_delete == "flag" || o.on_delete == "remove")
+    return usage("--on-source-delete " + o.on_delete + " is not supported yet",
+                 "keep is the default: what vanishes there stays here");
+  if (o.on_delete != "keep") return usage("--on-source-delete is keep, flag or remove");
+  if (!o.release_hold.empty())
+    return usage("--release-hold is not supported yet", "nothing is removed here, so nothing is held");
+  return done();
+}
+
+Result<Job> understand(const Options& o) {
+  Job job;
+  auto source = parse_source(o.source);
+  if (!source) return source.error();
+  job.source = *std::move(source);
+  if (o.allow_plaintext) {
+    if (job.source.security == client::Security::Tls)
+      return usage("--allow-plaintext does not go with imaps://", "leave it out, or write imap://");
+    job.source.security = client::Security::Cleartext;
+  }
+  auto destination = parse_destination(o.destination);
+  if (!destination) return destination.error();
+  job.maildir = *std::move(destination);
+  if (auto rules = understand_rules(o, job); !rules) return rules.error();
+  if (!o.ca_file.empty() && access(o.ca_file.c_str(), R_OK) != 0)
+    return usage("--ca-file: " + o.ca_file + " cannot be read", "check its name and its permissions");
+  job.ca_file = o.ca_file;
+  job.proxy = o.proxy;
+  job.state = o.state;
+  job.trace_file = o.trace;
+  job.connections = o.connections;
+  job.compress = o.compress;
+  job.dry_run = o.dry_run;
+  auto secret = password(o.password_file, job.source);
+  if (!secret) return secret.error();
+  job.password = *std::move(secret);
+  return job;
+}
+
+int stopped_by(const Signals& signals, bool json) {
+  if (!json) std::fprintf(stderr, "stopped; nothing is lost: run the same command again to go on\n");
+  return kSignal + signals.caught();
+}
+
+int run_collect(const Options& o, const Job& job) {
+  Signals signals;
+  const auto style = o.json ? ProgressStyle::Json : isatty(STDERR_FILENO) ? ProgressStyle::Bar : ProgressStyle::Lines;
+  auto report = [&] {
+    Progress progress(o.json ? stdout : stderr, style);
+    return collect(
+        job, [&](const sync::Event& event) { progress.on(event); }, signals.token());
+  }();
+  if (!report) {
+    if (signals.caught() != 0) return stopped_by(signals, o.json);
+    return complain(report.error(), kCouldNotRun);
+  }
+  std::fputs((o.json ? report_json(*report, o.dry_run) + "\n" : report_text(*report, o.dry_run)).c_str(), stdout);
+  std::fflush(stdout);
+  if (signals.caught() != 0) return stopped_by(signals, o.json);
+  if (!report->error.empty()) return complain(usage(report->error), kIncomplete);
+  if (o.dry_run) return kComplete;
+  return report->complete() ? kComplete : kIncomplete;
+}
+
+int run_verify(const Options& o, const Job& job) {
+  Signals signals;
+  auto outcome = verify(job, o.deep, {}, signals.token());
+  if (!outcome) {
+    if (signals.caught() != 0) return stopped_by(signals, o.json);
+    return complain(outcome.error(), kCouldNotRun);
+  }
+  std::fputs((o.json ? verification_json(*outcome, o.deep) + "\n" : verification_text(*outcome, o.deep)).c_str(),
+             stdout);
+  if (signals.caught() != 0) return stopped_by(signals, o.json);
+  return outcome->differences.empty() ? kComplete : kIncomplete;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  umask(077);
+  CLI::App app{
+      "Mailhaul collects a remote mailbox into a local one: every message once, with its folders, flags and dates."};
+  app.name("mailhaul");
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return "mailhaul: " + std::string(error.what()) + "; see " +
+           (failed->get_parent() ? "mailhaul " + failed->get_name() : failed->get_name()) + " --help\n";
+  });
+  Options options;
+  auto* collecting = app.add_subcommand(
+      "collect", "Collect SOURCE into DESTINATION, now. Run it again to go on or to fetch what is new.");
+  add_options(*collecting, options, true);
+  collecting->footer(
+      "Exit status: 0 complete, 1 some messages failed or pending, 2 usage, 3 could not run, 128+n stopped by signal "
+      "n.");
+  auto* verifying = app.add_subcommand("verify", "Compare SOURCE and DESTINATION, mailbox by mailbox.");
+  add_options(*verifying, options, false);
+  verifying->footer(
+      "Exit status: 0 no difference, 1 differences, 2 usage, 3 could not run, 128+n stopped by signal n.");
+  auto* version = app.add_subcommand("version", "Print the version.");
+  app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kComplete : kUsage;
+  }
+  if (*version) {
+    std::puts("mailhaul " MAILHAUL_VERSION);
+    return kComplete;
+  }
+  auto job = understand(options);
+  if (!job) return complain(job.error(), kUsage);
+  return *collecting ? run_collect(options, *job) : run_verify(options, *job);
+}

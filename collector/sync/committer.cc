@@ -1,0 +1,94 @@
+#include "collector/sync/committer.h"
+
+#include <map>
+#include <utility>
+
+namespace mailhaul::sync {
+
+Committer::Committer(store::Maildir& maildir, store::Ledger& ledger, bool threaded,
+                     std::function<void(const Settled&)> on_settled)
+    : maildir_(maildir), ledger_(ledger), on_settled_(std::move(on_settled)) {
+  if (threaded) thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
+}
+
+Committer::~Committer() {
+  if (!thread_.joinable()) return;
+  (void)finish();  // a caller that wanted the outcome has asked for it
+  thread_.request_stop();
+  changed_.notify_all();
+}
+
+Done Committer::submit(Batch batch) {
+  if (batch.items.empty()) return done();
+  if (!thread_.joinable()) {
+    if (outcome_) outcome_ = commit(batch);
+    return outcome_;
+  }
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return waiting_.size() < 2 || !outcome_; });
+  if (outcome_) {
+    waiting_.push_back(std::move(batch));
+    changed_.notify_all();
+  }
+  return outcome_;
+}
+
+Done Committer::finish() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return (waiting_.empty() && !busy_) || !outcome_; });
+  changed_.wait(lock, [&] { return !busy_; });
+  return outcome_;
+}
+
+void Committer::work(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [&] { return !waiting_.empty(); })) {
+    Batch batch = std::move(waiting_.front());
+    waiting_.pop_front();
+    busy_ = true;
+    changed_.notify_all();
+    lock.unlock();
+    auto outcome = commit(batch);
+    batch = {};
+    lock.lock();
+    busy_ = false;
+    if (!outcome) {
+      outcome_ = std::move(outcome);
+      waiting_.clear();
+    }
+    changed_.notify_all();
+    if (!outcome_) return;
+  }
+}
+
+Done Committer::commit(Batch& batch) {
+  std::vector<std::pair<std::string, store::Delivery>> deliveries;
+  deliveries.reserve(batch.items.size());
+  for (std::size_t i = 0; i < batch.items.size(); ++i)
+    deliveries.emplace_back(batch.directories[i], std::move(batch.items[i].delivery));
+  auto files = maildir_.deliver(deliveries);
+  if (!files) return files.error();
+
+  auto transaction = ledger_.begin();
+  if (!transaction) return transaction.error();
+  std::vector<store::Ledger::Transaction::Settled> rows;
+  std::map<std::size_t, Settled> sums;
+  for (std::size_t i = 0; i < batch.items.size();) {  // items of one mailbox stand together
+    const auto& first = batch.items[i];
+    rows.clear();
+    for (; i < batch.items.size() && batch.items[i].mailbox == first.mailbox; ++i) {
+      if ((*files)[i].empty()) continue;  // its key was there already: the next run adopts it
+      auto& sum = sums[first.mailbox];
+      sum.mailbox = first.mailbox;
+      ++sum.messages;
+      sum.octets += batch.items[i].row.octets.value_or(0);
+      rows.push_back({std::move(batch.items[i].row), batch.directories[i], deliveries[i].second.key});
+    }
+    if (auto settled = transaction->settle(first.mailbox_id, first.generation, rows); !settled) return settled;
+  }
+  if (auto committed = transaction->commit(); !committed) return committed;
+  for (const auto& [mailbox, sum] : sums) on_settled_(sum);
+  return done();
+}
+
+}  // namespace mailhaul::sync

@@ -1,0 +1,314 @@
+#include "collector/sync/engine.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "protocols/mail/mailbox_name.h"
+
+namespace mailhaul::sync {
+namespace {
+
+constexpr std::size_t kGroupMailboxes = 256;         // observed in one breath
+constexpr std::uint64_t kGroupMessages = 1'000'000;  // UID sets and flag changes of a group are in memory together
+constexpr const char* kIdentityFile = "accounts";    // beside the mail, so that a lost state finds its keys again
+
+std::string random_uuid() {  // RFC 9562 §5.4, version 4
+  unsigned char b[16];
+  if (getrandom(b, sizeof b, 0) != static_cast<ssize_t>(sizeof b)) std::abort();
+  b[6] = static_cast<unsigned char>((b[6] & 0x0FU) | 0x40U);
+  b[8] = static_cast<unsigned char>((b[8] & 0x3FU) | 0x80U);
+  const auto text = mail::hex(std::string_view(reinterpret_cast<const char*>(b), sizeof b));
+  return text.substr(0, 8) + "-" + text.substr(8, 4) + "-" + text.substr(12, 4) + "-" + text.substr(16, 4) + "-" +
+         text.substr(20);
+}
+
+// The file beside the mail: "destination <uuid>" once, then "account <uuid> <identity>" per account.
+struct IdentityFile {
+  std::string destination;
+  std::vector<std::pair<std::string, std::string>> accounts;  // uuid, identity
+
+  static IdentityFile parse(const std::string& text) {
+    IdentityFile file;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string kind, uuid, identity;
+      words >> kind >> uuid;
+      std::getline(words >> std::ws, identity);
+      if (kind == "destination") file.destination = uuid;
+      if (kind == "account" && !identity.empty()) file.accounts.emplace_back(uuid, identity);
+    }
+    return file;
+  }
+  [[nodiscard]] std::string text() const {
+    std::string out = "destination " + destination + "\n";
+    for (const auto& [uuid, identity] : accounts)
+      out.append("account ").append(uuid).append(" ").append(identity).append("\n");
+    return out;
+  }
+  [[nodiscard]] const std::string* uuid_of(const std::string& identity) const {
+    const auto it = std::ranges::find(accounts, identity, &std::pair<std::string, std::string>::second);
+    return it == accounts.end() ? nullptr : &it->first;
+  }
+};
+
+// Taken of the readable form, as modified UTF-7 hides both case and composition.
+std::string twin_key(const std::string& directory) { return mail::collision_key(mail::display_name(directory)); }
+
+std::string joined(const std::vector<std::string>& components) {
+  std::string out;
+  for (const auto& c : components) out += (out.empty() ? "" : "/") + c;
+  return out;
+}
+
+// The ledger's account is the source *and* this very destination: a state that is used with another Maildir must not
+// take what lies elsewhere for delivered.
+std::string full_identity(const std::string& identity, const IdentityFile& file) {
+  return identity + " maildir:" + file.destination;
+}
+
+}  // namespace
+
+Result<store::AccountRow> find_account(store::Maildir& maildir, store::Ledger& ledger, const std::string& identity) {
+  auto text = maildir.read_own(kIdentityFile);
+  if (!text) return text.error();
+  auto row = ledger.account(full_identity(identity, IdentityFile::parse(text->value_or(""))));
+  if (!row) return row.error();
+  if (!*row)
+    return Error{Scope::Service, Retry::AfterUserAction, identity + " was never collected into " + maildir.path(),
+                 "run mailhaul collect first"};
+  return **row;
+}
+
+Result<Report> Engine::go() {
+  if (auto account = open_account(); !account) return account.error();
+  auto mailboxes = on_source([](Source& source) { return source.mailboxes(); });
+  if (!mailboxes) return mailboxes.error();
+  if (auto laid = lay_out(*std::move(mailboxes)); !laid) return laid.error();
+  laid_out_ = true;
+
+  std::string trouble;
+  for (const auto group : groups()) {
+    if (context_.stop.stop_requested()) break;
+    if (auto processed = process(group); !processed) {
+      trouble = processed.error().what;
+      if (!processed.error().advice.empty()) trouble += "; " + processed.error().advice;
+      break;
+    }
+  }
+  Report result = report();
+  result.stopped = context_.stop.stop_requested();
+  if (!result.stopped) result.error = trouble;
+  return result;
+}
+
+Done Engine::open_account() {
+  if (!context_.maildir) return done();
+  auto text = context_.maildir->read_own(kIdentityFile);
+  if (!text) return text.error();
+  auto file = IdentityFile::parse(text->value_or(""));
+  const bool changed = file.destination.empty() || !file.uuid_of(settings_.identity);
+  if (file.destination.empty()) file.destination = random_uuid();
+  const auto identity = full_identity(settings_.identity, file);
+  if (context_.ledger) {
+    auto row = context_.ledger->account(identity);
+    if (!row) return row.error();
+    if (*row) account_ = **row;
+  }
+  if (!file.uuid_of(settings_.identity))
+    file.accounts.emplace_back(account_.uuid.empty() ? random_uuid() : account_.uuid, settings_.identity);
+  const auto uuid = *file.uuid_of(settings_.identity);
+  if (settings_.dry_run) {
+    account_.uuid = uuid;
+    return done();
+  }
+  if (changed)
+    if (auto written = context_.maildir->write_own(kIdentityFile, file.text()); !written) return written;
+  if (!account_.uuid.empty()) return done();
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  auto added = transaction->add_account(identity, uuid);
+  if (!added) return added.error();
+  account_ = *added;
+  return transaction->commit();
+}
+
+Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
+  std::map<std::string, store::MailboxRow> known;
+  if (context_.ledger && account_.id.value != 0) {
+    auto rows = context_.ledger->mailboxes(account_.id);
+    if (!rows) return rows.error();
+    for (auto& row : *rows) known.emplace(row.raw_name, std::move(row));
+  }
+  MailboxesSeen seen;
+  std::vector<Work*> newcomers;
+  std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !settings_.wanted(m); });
+  works_.reserve(mailboxes.size());
+  for (auto& mailbox : mailboxes) {
+    auto& work = works_.emplace_back();
+    work.source = std::move(mailbox);
+    work.report.name = joined(work.source.path);
+    ++seen.mailboxes;
+    seen.messages += work.source.messages.value_or(0);
+    if (const auto it = known.find(work.source.raw_name); it != known.end()) {
+      work.row = it->second;
+      work.delivered_before =
+          work.row.tally.of(store::MessageState::Delivered) + work.row.tally.of(store::MessageState::Vanished);
+    } else {
+      newcomers.push_back(&work);
+    }
+  }
+  if (auto placed = place_new_mailboxes(std::move(newcomers)); !placed) return placed;
+  for (auto& work : works_) work.report.destination = work.row.destination;
+  std::erase_if(works_, [](const Work& work) { return !work.source.selectable; });  // laid out, but holds no mail
+  tell(seen);
+  return done();
+}
+
+Done Engine::place_new_mailboxes(std::vector<Work*> newcomers) {
+  if (newcomers.empty()) return done();
+  std::map<std::string, bool> taken;  // collision keys of this account's destinations
+  for (const auto& work : works_)
+    if (work.row.id.value != 0) taken[twin_key(work.row.destination)] = true;
+  std::vector<std::vector<std::string>> subscriptions;
+  for (auto* work : newcomers) {
+    auto components = settings_.place(work->source);
+    work->row.raw_name = work->source.raw_name;
+    work->row.delimiter = work->source.delimiter;
+    if (context_.maildir) work->row.destination = free_directory(components, taken);
+    if (work->source.subscribed) subscriptions.push_back(std::move(components));
+  }
+  if (settings_.dry_run) return done();
+  for (const auto* work : newcomers)
+    if (auto made = context_.maildir->create(work->row.destination); !made) return made;
+  if (!subscriptions.empty())
+    if (auto subscribed = context_.maildir->subscribe(subscriptions); !subscribed) return subscribed;
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  for (auto* work : newcomers) {
+    if (!work->source.selectable) continue;
+    auto row = transaction->add_mailbox(account_.id, work->row);
+    if (!row) return row.error();
+    work->row = *std::move(row);
+  }
+  return transaction->commit();
+}
+
+// Two names that one file system could take for one (case or Unicode twins) get "~2", "~3" … appended, for ever.
+std::string Engine::free_directory(std::vector<std::string> components, std::map<std::string, bool>& taken) const {
+  const auto last = components.back();
+  for (int n = 2;; ++n) {
+    auto directory = context_.maildir->directory_name(components);
+    if (!std::exchange(taken[twin_key(directory)], true)) return directory;
+    components.back() = last + "~" + std::to_string(n);
+  }
+}
+
+bool Engine::needs_work(const Work& work) const {
+  using store::MessageState;
+  const auto& s = work.source;
+  const auto& row = work.row;
+  if (!row.uid_validity || !s.uid_validity || !s.uid_next || !s.messages) return true;
+  if (*s.uid_validity != row.uid_validity->value || s.uid_next != row.uid_next_seen || s.messages != row.exists_seen)
+    return true;
+  if (row.tally.of(MessageState::Listed) + row.tally.of(MessageState::Failed) + row.tally.of(MessageState::Excluded) >
+      0)
+    return true;
+  // RFC 7162 §3.1.2.1: without a HIGHESTMODSEQ flags have to be looked at each time.
+  if (!s.highest_modseq || !row.modseq) return *s.messages > 0;
+  return *s.highest_modseq != row.modseq->value;
+}
+
+std::vector<Engine::Group> Engine::groups() {
+  const auto rest = std::stable_partition(works_.begin(), works_.end(), [&](const Work& w) { return needs_work(w); });
+  std::vector<Group> out;
+  auto first = works_.begin();
+  std::uint64_t messages = 0;
+  for (auto it = first; it != rest; ++it) {
+    messages += it->source.messages.value_or(0);
+    if (it != first && (it - first >= static_cast<std::ptrdiff_t>(kGroupMailboxes) || messages > kGroupMessages)) {
+      out.emplace_back(first, it);
+      first = it;
+      messages = it->source.messages.value_or(0);
+    }
+  }
+  if (first != rest) out.emplace_back(first, rest);
+  return out;
+}
+
+Done Engine::process(Group group) {
+  if (auto r = observe(group); !r) return r;
+  for (auto& work : group) {
+    if (!work.observed) continue;
+    if (auto r = plan_mailbox(work, static_cast<std::size_t>(&work - works_.data())); !r) return r;
+  }
+  if (settings_.dry_run) return done();
+  if (auto r = say(group); !r) return r;
+  if (auto r = level_flags(group); !r) return r;
+  auto fetched = fetch(group);
+  // What was fetched before a failure is settled; the cursors of mailboxes that were observed cleanly may move all the
+  // same, because undelivered rows carry themselves.
+  if (fetched || fetched.error().scope == Scope::Account)
+    if (auto r = move_cursors(group); !r) return r;
+  return fetched;
+}
+
+Result<Source*> Engine::connected() {
+  while (!source_) {
+    auto source = context_.connect();
+    if (source) {
+      source_ = *std::move(source);
+    } else {
+      const auto retry = source.error().retry;
+      if (source.error().scope != Scope::Account || (retry != Retry::Now && retry != Retry::Later))
+        return source.error();
+      if (!laid_out_) return source.error();  // the first connection: say at once what is wrong with the address
+      if (auto again = reconnect(source.error()); !again) return again.error();
+    }
+  }
+  return source_.get();
+}
+
+void Engine::tell(const Event& event) {
+  if (!context_.events) return;
+  const std::lock_guard lock(tell_mutex_);
+  context_.events(event);
+}
+
+Done Engine::reconnect(const Error& why) {
+  if (context_.stop.stop_requested()) return why;
+  if (++failures_in_a_row_ > settings_.reconnects) {
+    auto error = why;
+    error.retry = Retry::Later;
+    return error;
+  }
+  const std::chrono::milliseconds pause{500LL << std::min<std::size_t>(failures_in_a_row_, 6)};
+  tell(Trouble{why.what + "; connecting again"});
+  if (context_.wait) context_.wait(pause);
+  if (context_.stop.stop_requested()) return why;
+  return done();
+}
+
+Report Engine::report() {
+  Report out;
+  std::map<std::int64_t, store::MailboxRow> rows;
+  if (context_.ledger && account_.id.value != 0) {
+    if (auto all = context_.ledger->mailboxes(account_.id)) {
+      for (auto& row : *all) rows.emplace(row.id.value, std::move(row));
+    } else {
+      out.error = all.error().what;
+    }
+  }
+  std::ranges::sort(works_, {}, [](const Work& work) { return work.report.name; });
+  for (auto& work : works_) {
+    const auto it = rows.find(work.row.id.value);
+    if (auto r = report_mailbox(work, it == rows.end() ? work.row : it->second, out); !r) out.error = r.error().what;
+    out.sum.add(work.report.count);
+    out.mailboxes.push_back(work.report);
+  }
+  return out;
+}
+
+}  // namespace mailhaul::sync

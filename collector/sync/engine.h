@@ -1,0 +1,102 @@
+// Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, settle.cc the
+// local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collector/sync/intake.h"
+#include "collector/sync/run.h"
+#include "collector/sync/work.h"
+
+namespace mailhaul::sync {
+
+class Engine {
+ public:
+  Engine(const RunSettings& settings, const RunContext& context) : settings_(settings), context_(context) {}
+  Result<Report> go();
+
+ private:
+  using Group = std::span<Work>;
+
+  // engine.cc
+  Done open_account();
+  Done lay_out(std::vector<SourceMailbox> mailboxes);
+  Done place_new_mailboxes(std::vector<Work*> newcomers);
+  std::string free_directory(std::vector<std::string> components, std::map<std::string, bool>& taken) const;
+  [[nodiscard]] bool needs_work(const Work& work) const;
+  std::vector<Group> groups();
+  Done process(Group group);
+  Report report();
+  Done report_mailbox(Work& work, const store::MailboxRow& row, Report& report);
+  void tell(const Event& event);
+  // Runs `step` on a live connection, reconnecting after a lost one as long as that makes sense.
+  template <class Step>
+  auto on_source(Step step) -> decltype(step(std::declval<Source&>()));
+  Done reconnect(const Error& why);
+  Result<Source*> connected();
+
+  // observe.cc
+  Done observe(Group group);
+  [[nodiscard]] ObserveRequest request_for(const Work& work, std::size_t index, bool complete) const;
+  Done take_view(Work& work, MailboxView view);
+  Done reobserve(Group group, const std::vector<std::size_t>& which);
+  Done new_generation(Work& work);
+  [[nodiscard]] std::uint64_t alive(const Work& work) const;
+  Result<bool> accounts_for_exists(Work& work, bool complete);
+  Done prove_vanished(Work& work, std::size_t index);
+  Done plan_mailbox(Work& work, std::size_t index);
+  Done plan_window(Work& work, std::size_t index, std::span<const Uid> uids);
+  Result<LedgerWindow> load(const Work& work, std::span<const Uid> uids);
+  SourceWindow source_window(const Work& work, std::span<const Uid> uids, const LedgerWindow& ledger) const;
+  Done fold(Work& work, Plan plan, const SourceWindow& source, const std::vector<store::FoundCopy>& found);
+
+  // settle.cc
+  Done say(Group group);
+  Done adopt(Work& work, std::size_t index);
+  Result<std::optional<store::Ledger::Transaction::Settled>> adopted_row(Work& work, const Headers& headers,
+                                                                         const Adopt& adopt,
+                                                                         const store::FoundCopy& copy);
+  Done level_flags(Group group);
+  Done move_cursors(Group group);
+
+  // fetch.cc
+  Done fetch(Group group);
+  Done fetch_round(std::size_t slice, Arrivals& arrivals, Committer& committer);
+  Done fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer);
+  Done isolate(Arrivals& arrivals);
+  Done give_up(Arrivals& arrivals);
+  void settled(const Settled& batch);
+
+  const RunSettings& settings_;
+  const RunContext& context_;
+  std::unique_ptr<Source> source_;
+  store::AccountRow account_;
+  std::vector<Work> works_;
+  std::map<std::int64_t, std::pair<std::uint64_t, std::uint64_t>>
+      settled_;  // per mailbox row: messages, octets of this run
+  std::mutex settled_mutex_;
+  std::mutex tell_mutex_;
+  bool laid_out_ = false;
+  std::size_t failures_in_a_row_ = 0;
+  std::optional<std::pair<std::size_t, Uid>> broke_at_;  // the body that was open when a connection went
+};
+
+template <class Step>
+auto Engine::on_source(Step step) -> decltype(step(std::declval<Source&>())) {
+  for (;;) {
+    auto source = connected();
+    if (!source) return source.error();
+    auto outcome = step(**source);
+    if (outcome) {
+      failures_in_a_row_ = 0;
+      return outcome;
+    }
+    if (outcome.error().scope != Scope::Account || outcome.error().retry != Retry::Now) return outcome;
+    source_.reset();
+    if (auto again = reconnect(outcome.error()); !again) return again.error();
+  }
+}
+
+}  // namespace mailhaul::sync

@@ -1,0 +1,165 @@
+// The bodies: several connections share one queue, one committer settles. What a round leaves missing is asked for
+// again, in the end one by one on a fresh connection; then it is either proved gone or it has failed, with the server's
+// words.
+#include <algorithm>
+#include <thread>
+
+#include "collector/sync/engine.h"
+
+namespace mailhaul::sync {
+namespace {
+
+using store::MessageState;
+
+constexpr std::size_t kSlice = 500;
+constexpr int kStrikes =
+    3;  // isolated disconnects at one message before it has failed (Dovecot's "Cached message size")
+
+// When a message that the server cannot deliver is tried again.
+std::int64_t retry_after(std::uint32_t attempts) {
+  constexpr std::int64_t kHour = 3600, kSteps[] = {kHour, 6 * kHour, 24 * kHour, 72 * kHour, 168 * kHour};
+  return kSteps[std::min<std::size_t>(attempts == 0 ? 0 : attempts - 1, std::size(kSteps) - 1)];
+}
+
+}  // namespace
+
+Done Engine::fetch(Group group) {
+  Arrivals arrivals;
+  for (auto& work : group) {
+    if (!work.observed || work.todo.deliver.empty()) continue;
+    if (auto made = context_.maildir->create(work.row.destination); !made) return made;
+    arrivals.want(
+        static_cast<std::size_t>(&work - works_.data()),
+        {work.row.id, work.row.generation, work.row.destination, work.key_of, work.todo.deliver, work.todo.reuse, {}});
+  }
+  if (arrivals.missing_count() == 0) return done();
+  tell(WorkFound{arrivals.missing_count(), 0});
+  Committer committer(*context_.maildir, *context_.ledger, settings_.threaded, [&](const Settled& s) { settled(s); });
+  Done outcome = done();
+  // Twice in bulk, then one by one: most of what is missing comes when asked again.
+  for (const auto slice : {kSlice, kSlice, std::size_t{1}}) {
+    if (!outcome || arrivals.missing_count() == 0) break;
+    if (slice == 1) outcome = isolate(arrivals);
+    if (outcome) outcome = fetch_round(slice, arrivals, committer);
+  }
+  if (auto all_settled = committer.finish(); !all_settled) return all_settled;
+  if (!outcome) return outcome;
+  return give_up(arrivals);
+}
+
+void Engine::settled(const Settled& s) {
+  const std::lock_guard lock(settled_mutex_);
+  auto& sum = settled_[works_[s.mailbox].row.id.value];
+  sum.first += s.messages;
+  sum.second += s.octets;
+  tell(Delivered{s.messages, s.octets});
+}
+
+// One round: until the queue is empty, over as many lost connections as make progress.
+Done Engine::fetch_round(std::size_t slice, Arrivals& arrivals, Committer& committer) {
+  std::map<std::pair<std::size_t, Uid>, int> strikes;
+  for (int idle = 0;;) {
+    FetchQueue queue(slice);
+    for (const auto index : arrivals.mailboxes()) queue.add(works_[index].fetch(index, arrivals.to_ask(index)));
+    const auto before = arrivals.taken();
+    auto source = connected();
+    if (!source) return source.error();
+    broke_at_.reset();
+    auto fetched = fetch_on(**source, queue, arrivals, committer);
+    if (fetched || fetched.error().scope != Scope::Account || fetched.error().retry != Retry::Now) return fetched;
+    source_.reset();
+    if (context_.stop.stop_requested()) return fetched;
+    idle = arrivals.taken() > before ? 0 : idle + 1;
+    if (idle == 0) failures_in_a_row_ = 0;
+    if (broke_at_ && slice == 1 && ++strikes[*broke_at_] >= kStrikes) {
+      arrivals.abandon(broke_at_->first, broke_at_->second,
+                       "the server drops the connection at this message: " + fetched.error().what);
+      failures_in_a_row_ = 0;
+    } else if (broke_at_ && slice > 1 && idle >= 2) {
+      return done();  // it breaks at one place: isolate
+    }
+    if (auto again = reconnect(fetched.error()); !again) return again;
+  }
+}
+
+Done Engine::fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer) {
+  const auto one = [&](Source& on) -> Done {
+    Intake intake(*context_.maildir, committer, arrivals, *context_.clock,
+                  [&](std::size_t mailbox) { tell(MailboxStarted{works_[mailbox].report.name}); });
+    auto fetched = on.fetch(queue, intake);
+    auto flushed = intake.flush();  // what has come whole is kept, however the connection ended
+    if (!fetched && intake.open_body()) {
+      const std::lock_guard lock(settled_mutex_);
+      broke_at_ = intake.open_body();
+    }
+    return !flushed ? flushed : fetched;
+  };
+  std::mutex mutex;
+  Done others = done();
+  std::vector<std::jthread> more;
+  for (std::size_t n = 1; n < settings_.connections; ++n)
+    more.emplace_back([&] {
+      auto connection = context_.connect();
+      auto outcome = connection ? one(**connection) : Done(connection.error());
+      if (outcome) return;
+      tell(Trouble{"another connection: " + outcome.error().what});
+      const std::lock_guard lock(mutex);
+      if (outcome.error().scope == Scope::Service) others = outcome;  // the disk, not the line
+    });
+  auto outcome = one(source);
+  more.clear();
+  return !others ? others : outcome;
+}
+
+// Before the last round: a fresh connection, and the server's own word on which messages really are empty.
+Done Engine::isolate(Arrivals& arrivals) {
+  source_.reset();
+  for (const auto index : arrivals.mailboxes()) {
+    auto headers =
+        on_source([&](Source& source) { return source.headers(works_[index].fetch(index, arrivals.missing(index))); });
+    if (!headers) return headers.error();
+    for (const auto& header : *headers)
+      if (header.size == 0U) arrivals.allow_empty(index, header.uid);
+  }
+  return done();
+}
+
+// What never came: no longer shown by the server means gone (the fetch without an answer is the first kind of evidence,
+// the probe the second); everything else has failed, keeps the server's words and is tried again later.
+Done Engine::give_up(Arrivals& arrivals) {
+  for (const auto index : arrivals.mailboxes()) {
+    const auto missing = arrivals.missing(index);
+    if (missing.empty()) continue;
+    auto& work = works_[index];
+    auto shown = on_source([&](Source& source) { return source.probe(work.fetch(index, missing)); });
+    if (!shown) return shown.error();
+    std::vector<store::MessageRow> failed;
+    const auto now = context_.clock->unix_seconds();
+    for (const auto& range : missing.intersect(*shown).ranges()) {
+      auto rows =
+          context_.ledger->messages(work.row.id, work.row.generation, Uid{range.first}, Uid{range.last}, SIZE_MAX >> 1);
+      if (!rows) return rows.error();
+      for (auto& row : *rows) {
+        row.state = MessageState::Failed;
+        row.reason = arrivals.reason(index, row.uid);
+        if (row.reason.empty()) row.reason = "the server sent no message";
+        row.next_try = now + retry_after(++row.attempts);
+        tell(MessageFailed{work.report.name, row.uid.value, row.reason});
+        failed.push_back(std::move(row));
+      }
+    }
+    auto transaction = context_.ledger->begin();
+    if (!transaction) return transaction.error();
+    for (const auto& row : failed)
+      if (auto r = transaction->put(work.row.id, work.row.generation, row); !r) return r;
+    Done marked = done();
+    missing.minus(*shown).each([&](Uid uid) {
+      if (marked) marked = transaction->set_state(work.row.id, work.row.generation, uid, MessageState::Gone);
+    });
+    if (!marked) return marked;
+    if (auto committed = transaction->commit(); !committed) return committed;
+  }
+  return done();
+}
+
+}  // namespace mailhaul::sync

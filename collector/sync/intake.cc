@@ -1,0 +1,206 @@
+#include "collector/sync/intake.h"
+
+#include <utility>
+
+namespace mailhaul::sync {
+
+void Arrivals::want(std::size_t mailbox, Wanted wanted) {
+  const std::lock_guard lock(mutex_);
+  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}};
+}
+
+const Wanted* Arrivals::wanted(std::size_t mailbox) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it == boxes_.end() ? nullptr : &it->second.wanted;
+}
+
+bool Arrivals::take(std::size_t mailbox, Uid uid) {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  if (it == boxes_.end() || !it->second.wanted.uids.contains(uid) || it->second.taken.contains(uid)) return false;
+  it->second.taken.add(uid);
+  ++taken_;
+  return true;
+}
+
+bool Arrivals::expects(std::size_t mailbox, Uid uid) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it != boxes_.end() && it->second.wanted.uids.contains(uid) && !it->second.taken.contains(uid);
+}
+
+void Arrivals::refuse(std::size_t mailbox, Uid uid, std::string reason) {
+  const std::lock_guard lock(mutex_);
+  boxes_[mailbox].reasons[uid] = std::move(reason);
+}
+
+UidSet Arrivals::missing(std::size_t mailbox) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it == boxes_.end() ? UidSet{} : it->second.wanted.uids.minus(it->second.taken);
+}
+
+UidSet Arrivals::missing_of(std::size_t mailbox, const UidSet& uids) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it == boxes_.end() ? UidSet{} : uids.minus(it->second.taken);
+}
+
+std::string Arrivals::reason(std::size_t mailbox, Uid uid) const {
+  const std::lock_guard lock(mutex_);
+  const auto box = boxes_.find(mailbox);
+  if (box == boxes_.end()) return {};
+  const auto it = box->second.reasons.find(uid);
+  return it == box->second.reasons.end() ? std::string{} : it->second;
+}
+
+UidSet Arrivals::to_ask(std::size_t mailbox) const {
+  const auto open = missing(mailbox);
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it == boxes_.end() ? UidSet{} : open.minus(it->second.abandoned);
+}
+
+std::uint64_t Arrivals::missing_count() const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t wanted = 0;
+  for (const auto& [index, box] : boxes_) wanted += box.wanted.uids.size();
+  return wanted - taken_;
+}
+
+std::vector<std::size_t> Arrivals::mailboxes() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::size_t> out;
+  for (const auto& [index, box] : boxes_)
+    if (box.taken.size() < box.wanted.uids.size()) out.push_back(index);
+  return out;
+}
+
+void Arrivals::abandon(std::size_t mailbox, Uid uid, std::string reason) {
+  const std::lock_guard lock(mutex_);
+  boxes_[mailbox].abandoned.add(uid);
+  boxes_[mailbox].reasons[uid] = std::move(reason);
+}
+
+void Arrivals::allow_empty(std::size_t mailbox, Uid uid) {
+  const std::lock_guard lock(mutex_);
+  boxes_[mailbox].wanted.empty_allowed.insert(uid);
+}
+
+std::uint64_t Arrivals::taken() const {
+  const std::lock_guard lock(mutex_);
+  return taken_;
+}
+
+Intake::Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
+               std::function<void(std::size_t)> on_mailbox)
+    : maildir_(maildir),
+      committer_(committer),
+      arrivals_(arrivals),
+      clock_(clock),
+      on_mailbox_(std::move(on_mailbox)) {}
+
+Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) {
+  incoming_.reset();
+  received_.reset();
+  announced_ = octets;
+  open_.reset();
+  if (mailbox_ != mailbox && on_mailbox_) on_mailbox_(mailbox);
+  mailbox_ = mailbox;
+  if (uid && !arrivals_.expects(mailbox, *uid)) return done();  // not asked for, or a second time: let it pass by
+  if (uid) open_ = {mailbox, *uid};
+  const auto* wanted = arrivals_.wanted(mailbox);
+  if (!wanted) return done();
+  auto incoming = maildir_.receive(wanted->directory);
+  if (!incoming) return incoming.error();
+  incoming_.emplace(*std::move(incoming));
+  return done();
+}
+
+Done Intake::octets(std::string_view chunk) { return incoming_ ? incoming_->write(chunk) : done(); }
+
+Done Intake::end() {
+  open_.reset();
+  if (!incoming_) return done();
+  auto received = incoming_->finish();
+  if (!received) return received.error();
+  received_ = *std::move(received);
+  return done();
+}
+
+Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
+  // RFC 9051 §7.5.2 allows FETCH data at any time; what has no UID or no body is no delivery.
+  if (!message.uid || !received_ || !incoming_) return done();
+  const auto* wanted = arrivals_.wanted(mailbox);
+  if (!wanted) return done();
+  if (received_->wire_octets == 0 && !wanted->empty_allowed.contains(*message.uid)) {
+    arrivals_.refuse(mailbox, *message.uid, "the server sent an empty message");
+  } else if (arrivals_.take(mailbox, *message.uid)) {
+    complete(mailbox, *message.uid, message);
+  }
+  incoming_.reset();
+  received_.reset();
+  const bool full = batch_.items.size() >= kBatchMessages || batch_.octets >= kBatchOctets;
+  if (full || (!batch_.items.empty() && clock_.steady() - batch_since_ >= kBatchAge)) return flush();
+  return done();
+}
+
+void Intake::complete(std::size_t mailbox, Uid uid, const FetchedMessage& message) {
+  const auto* wanted = arrivals_.wanted(mailbox);
+  const auto reuse = wanted->reuse.find(uid);
+  if (batch_.items.empty()) batch_since_ = clock_.steady();
+  store::MessageRow row;
+  row.uid = uid;
+  row.reuse = reuse == wanted->reuse.end() ? 0 : reuse->second;
+  row.base = message.flags.value_or(FlagSet{});
+  row.octets = received_->wire_octets;
+  row.form = received_->form;
+  row.sha256 = received_->sha256;
+  row.message_id = std::move(received_->evidence.message_id);
+  row.header_digest = received_->evidence.header_digest;
+  row.internal_date = date_of(message, row.date_source);
+  batch_.octets += received_->wire_octets;
+  store::Delivery delivery{*std::move(incoming_), wanted->key_of(uid, row.reuse), *row.internal_date, row.base};
+  batch_.items.push_back({mailbox, wanted->mailbox_id, wanted->generation, std::move(row), std::move(delivery)});
+  batch_.directories.push_back(wanted->directory);
+}
+
+// The ladder: INTERNALDATE, topmost Received, Date, the message before, now. Mail is never dropped because of a date.
+std::int64_t Intake::date_of(const FetchedMessage& message, std::uint8_t& source) {
+  constexpr std::int64_t kSlack = 2 * 86'400, kEarliest = 86'400;
+  const auto now = clock_.unix_seconds();
+  const auto sane = [&](std::optional<std::int64_t> t) { return t && *t >= kEarliest && *t <= now + kSlack; };
+  const std::optional<std::int64_t> steps[] = {mail::parse_internal_date(message.internal_date, now + kSlack),
+                                               received_->evidence.received_date, received_->evidence.date,
+                                               neighbour_date_, now};
+  for (source = 0; source < 4 && !sane(steps[source]); ++source) {
+  }
+  if (source < 4) neighbour_date_ = steps[source];
+  return *steps[source];
+}
+
+Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
+  const auto missing = arrivals_.missing_of(slice.mailbox, slice.uids);
+  if (missing.empty()) return done();
+  const std::string reason = refused.empty() ? "the server said OK but sent no message" : refused;
+  missing.each([&](Uid uid) {
+    if (refused.empty() && !arrivals_.reason(slice.mailbox, uid).empty()) return;
+    arrivals_.refuse(slice.mailbox, uid, reason);
+  });
+  return done();
+}
+
+Done Intake::lost(const FetchSlice& slice, const Error& error) {
+  slice.uids.each([&](Uid uid) { arrivals_.refuse(slice.mailbox, uid, error.what); });
+  return done();
+}
+
+Done Intake::flush() {
+  incoming_.reset();
+  received_.reset();
+  if (batch_.items.empty()) return done();
+  return committer_.submit(std::exchange(batch_, {}));
+}
+
+}  // namespace mailhaul::sync

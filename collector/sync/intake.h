@@ -1,0 +1,106 @@
+// From the wire to a batch: one Intake per connection turns what a fetch brings into files in tmp/ and batch items, and
+// keeps book of what came. The book (Arrivals) is shared by the connections of a run.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "collector/sync/committer.h"
+#include "collector/sync/key.h"
+#include "collector/sync/ports.h"
+
+namespace mailhaul::sync {
+
+// What a mailbox wants fetched and what has come so far. Thread-safe through Arrivals.
+struct Wanted {
+  store::MailboxId mailbox_id;
+  std::uint32_t generation = 0;
+  std::string directory;
+  KeyOf key_of;
+  UidSet uids;                         // to be delivered
+  std::map<Uid, std::uint32_t> reuse;  // where it is not 0
+  std::set<Uid> empty_allowed;         // the server itself says that they have no octet
+};
+
+struct Refusal {
+  Uid uid;
+  std::string reason;  // the server's words, or what was wrong with the answer
+};
+
+class Arrivals {
+ public:
+  void want(std::size_t mailbox, Wanted wanted);
+  [[nodiscard]] const Wanted* wanted(std::size_t mailbox) const;  // stable while a fetch runs
+  // True once for each wanted UID: the caller has it now.
+  bool take(std::size_t mailbox, Uid uid);
+  [[nodiscard]] bool expects(std::size_t mailbox, Uid uid) const;
+  void refuse(std::size_t mailbox, Uid uid, std::string reason);
+  [[nodiscard]] UidSet missing(std::size_t mailbox) const;  // wanted, not come
+  [[nodiscard]] UidSet to_ask(std::size_t mailbox) const;   // missing, not abandoned
+  [[nodiscard]] UidSet missing_of(std::size_t mailbox, const UidSet& uids) const;
+  [[nodiscard]] std::string reason(std::size_t mailbox, Uid uid) const;
+  [[nodiscard]] std::uint64_t taken() const;
+  [[nodiscard]] std::uint64_t missing_count() const;
+  [[nodiscard]] std::vector<std::size_t> mailboxes() const;        // with something missing
+  void abandon(std::size_t mailbox, Uid uid, std::string reason);  // not asked for again in this run, still missing
+  void allow_empty(std::size_t mailbox, Uid uid);
+
+ private:
+  struct Box {
+    Wanted wanted;
+    UidSet taken;
+    UidSet abandoned;
+    std::map<Uid, std::string> reasons;
+  };
+  mutable std::mutex mutex_;
+  std::map<std::size_t, Box> boxes_;
+  std::uint64_t taken_ = 0;
+};
+
+class Intake final : public Receiver {
+ public:
+  // The limits of a batch; the same in benchmarks as in life.
+  static constexpr std::size_t kBatchMessages = 2000;
+  static constexpr std::uint64_t kBatchOctets = 16U << 20U;
+  static constexpr std::chrono::seconds kBatchAge{1};
+
+  // `on_mailbox` is told when messages of another mailbox begin to come.
+  Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
+         std::function<void(std::size_t mailbox)> on_mailbox = {});
+
+  Done begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) override;
+  Done octets(std::string_view chunk) override;
+  Done end() override;
+  Done message(std::size_t mailbox, const FetchedMessage& message) override;
+  Done answered(const FetchSlice& slice, const std::string& refused) override;
+  Done lost(const FetchSlice& slice, const Error& error) override;
+  Done flush();  // hands the open batch over; whatever was half received is dropped
+  // The UID whose body was open when the connection went, if it is known.
+  [[nodiscard]] std::optional<std::pair<std::size_t, Uid>> open_body() const { return open_; }
+
+ private:
+  void complete(std::size_t mailbox, Uid uid, const FetchedMessage& message);
+  std::int64_t date_of(const FetchedMessage& message, std::uint8_t& source);
+
+  store::Maildir& maildir_;
+  Committer& committer_;
+  Arrivals& arrivals_;
+  const Clock& clock_;
+  std::function<void(std::size_t)> on_mailbox_;
+  std::optional<std::size_t> mailbox_;
+  std::optional<store::IncomingMessage> incoming_;
+  std::optional<store::Received> received_;
+  std::uint64_t announced_ = 0;
+  std::optional<std::pair<std::size_t, Uid>> open_;
+  std::optional<std::int64_t> neighbour_date_;
+  Batch batch_;
+  std::chrono::steady_clock::time_point batch_since_;
+};
+
+}  // namespace mailhaul::sync

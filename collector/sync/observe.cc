@@ -1,0 +1,287 @@
+// What the source says, folded into rows to write and plans to carry out.
+#include <algorithm>
+
+#include "collector/sync/engine.h"
+
+namespace mailhaul::sync {
+namespace {
+
+using store::MessageState;
+
+constexpr std::size_t kWindow = 4096;  // UIDs planned at once
+constexpr std::uint32_t kGap = 256;    // UIDs nearer than this are read from the ledger in one stretch
+
+std::uint64_t alive_rows(const store::Tally& tally) {
+  return tally.of(MessageState::Listed) + tally.of(MessageState::Delivered) + tally.of(MessageState::Excluded) +
+         tally.of(MessageState::Failed);
+}
+
+}  // namespace
+
+ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool complete) const {
+  ObserveRequest request;
+  request.index = index;
+  request.raw_name = work.source.raw_name;
+  const bool known = work.row.uid_validity.has_value() && !work.fresh_generation;
+  if (known) request.known_validity = work.row.uid_validity;
+  if (known && !complete) request.floor = work.row.floor;
+  request.modseq = known ? work.row.modseq : std::nullopt;
+  // RFC 7162 §3.1.2: an unchanged HIGHESTMODSEQ vouches for every flag.
+  const bool vouched =
+      work.source.highest_modseq && work.row.modseq && *work.source.highest_modseq == work.row.modseq->value;
+  request.flags = known && !vouched && alive_rows(work.row.tally) > 0;
+  request.descriptors = settings_.policy.needs_descriptors();
+  return request;
+}
+
+Done Engine::observe(Group group) {
+  std::vector<ObserveRequest> requests;
+  for (auto& work : group) requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), false));
+  auto views = on_source([&](Source& source) { return source.observe(requests); });
+  if (!views) return views.error();
+  std::vector<std::size_t> again;
+  for (auto& view : *views) {
+    const auto index = view.index;
+    if (auto r = take_view(group[index], std::move(view)); !r) return r;
+    auto accounted = accounts_for_exists(group[index], group[index].view.completeness == Completeness::Complete);
+    if (!accounted) return accounted.error();
+    if (group[index].observed && !*accounted) again.push_back(index);
+  }
+  return again.empty() ? done() : reobserve(group, again);
+}
+
+Done Engine::take_view(Work& work, MailboxView view) {
+  work.view = std::move(view);
+  work.observed = !work.view.error;
+  work.clean = false;
+  if (work.view.error) {
+    work.report.error = work.view.error->what;
+    tell(MailboxFailed{work.report.name, work.report.error});
+    return done();
+  }
+  work.report.exists = work.view.exists;
+  work.view.changes.sort();
+  if (work.row.uid_validity != work.view.validity || work.row.generation == 0) return new_generation(work);
+  work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
+  return done();
+}
+
+// A new UIDVALIDITY says that the old UIDs mean nothing, not that the messages are gone (RFC 4549 §4.1).
+Done Engine::new_generation(Work& work) {
+  work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
+  work.fresh_generation = true;
+  const bool first = !work.row.uid_validity && alive_rows(work.row.tally) == 0;
+  if (settings_.dry_run || work.row.id.value == 0) {
+    work.row.uid_validity = work.view.validity;
+    work.row.floor = Uid{1};
+    return done();
+  }
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  if (first) {
+    auto row = work.row;
+    row.uid_validity = work.view.validity;
+    if (auto r = transaction->update_mailbox(row); !r) return r;
+    work.row = row;
+  } else {
+    if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
+    ++work.row.generation;
+    work.row.uid_validity = work.view.validity;
+    work.row.floor = Uid{1};
+    work.row.modseq.reset();
+    work.row.tally = {};
+  }
+  return transaction->commit();
+}
+
+// Does what we know plus what is new make up EXISTS? If so nothing has vanished, whatever the server left unsaid.
+Result<bool> Engine::accounts_for_exists(Work& work, bool complete) {
+  if (!work.observed) return true;
+  if (complete) {
+    work.clean = work.view.present.size() == work.view.exists;
+    return alive_rows(work.row.tally) == 0;  // otherwise the rows are yet to be compared with it
+  }
+  if (work.fresh_generation) return false;  // a delta of another life
+  UidSet fresh = work.view.present;
+  if (work.row.id.value != 0 && !fresh.empty()) {
+    constexpr MessageState kAlive[] = {MessageState::Listed, MessageState::Delivered, MessageState::Excluded,
+                                       MessageState::Failed};
+    if (const auto& ranges = fresh.ranges(); ranges.front().first < work.row.floor.value) {
+      auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
+      if (!known) return known.error();
+      fresh = fresh.minus(*known);
+    }
+  }
+  work.clean = alive_rows(work.row.tally) + fresh.size() == work.view.exists;
+  return work.clean;
+}
+
+// The full list of UIDs, for mailboxes whose count does not add up; then proof, by a second kind of question, for what
+// it leaves out.
+Done Engine::reobserve(Group group, const std::vector<std::size_t>& which) {
+  std::vector<ObserveRequest> requests;
+  std::vector<SeenFlags> changes;
+  for (const auto index : which)
+    if (group[index].view.completeness != Completeness::Complete)
+      requests.push_back(request_for(group[index], index, true));
+  auto views = on_source([&](Source& source) { return source.observe(requests); });
+  if (!views) return views.error();
+  for (auto& view : *views) {
+    auto& work = group[view.index];
+    if (auto r = take_view(work, std::move(view)); !r) return r;
+    if (work.observed) work.clean = work.view.present.size() == work.view.exists;
+  }
+  for (const auto index : which) {
+    auto& work = group[index];
+    if (!work.observed || work.row.id.value == 0) continue;
+    if (auto r = prove_vanished(work, static_cast<std::size_t>(&work - works_.data())); !r) return r;
+  }
+  return done();
+}
+
+Done Engine::prove_vanished(Work& work, std::size_t index) {
+  constexpr MessageState kAlive[] = {MessageState::Listed, MessageState::Delivered, MessageState::Excluded,
+                                     MessageState::Failed};
+  auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
+  if (!known) return known.error();
+  auto missing = known->minus(work.view.present);
+  if (missing.empty() || !work.clean) return done();  // a list that contradicts EXISTS proves nothing
+  auto shown = on_source([&](Source& source) { return source.probe(work.fetch(index, missing)); });
+  if (!shown) return shown.error();
+  work.vanished = missing.minus(*shown);
+  work.view.present.merge(missing.intersect(*shown));
+  return done();
+}
+
+// Everything that this poll touches: new mail, changed flags, what earlier runs left undone, and what has vanished.
+Done Engine::plan_mailbox(Work& work, std::size_t index) {
+  UidSet touched = work.view.present;
+  if (work.row.id.value != 0 && !work.fresh_generation) {
+    if (work.view.completeness == Completeness::Complete) {
+      constexpr MessageState kSettled[] = {MessageState::Delivered};
+      auto settled = context_.ledger->uids(work.row.id, work.row.generation, kSettled);
+      if (!settled) return settled.error();
+      touched = touched.minus(*settled);
+    }
+    constexpr MessageState kDue[] = {MessageState::Listed, MessageState::Failed, MessageState::Excluded};
+    auto due = context_.ledger->uids(work.row.id, work.row.generation, kDue, context_.clock->unix_seconds());
+    if (!due) return due.error();
+    touched.merge(*due);
+  }
+  for (const auto uid : work.view.changes.uids()) touched.add(uid);
+  touched.merge(work.vanished);
+  std::vector<Uid> window;
+  while (!touched.empty()) {
+    if (context_.stop.stop_requested()) return done();
+    window.clear();
+    touched.take_front(kWindow, SIZE_MAX).each([&](Uid uid) { window.push_back(uid); });
+    if (auto r = plan_window(work, index, window); !r) return r;
+  }
+  return done();
+}
+
+Result<LedgerWindow> Engine::load(const Work& work, std::span<const Uid> uids) {
+  LedgerWindow out;
+  if (work.row.id.value == 0) return out;
+  for (std::size_t i = 0; i < uids.size();) {
+    std::size_t j = i;
+    while (j + 1 < uids.size() && uids[j + 1].value - uids[j].value <= kGap) ++j;
+    auto rows = context_.ledger->messages(work.row.id, work.row.generation, uids[i], uids[j], SIZE_MAX >> 1);
+    if (!rows) return rows.error();
+    if (!rows->empty()) {
+      auto placements = context_.ledger->placements(work.row.id, work.row.generation, uids[i], uids[j]);
+      if (!placements) return placements.error();
+      std::ranges::move(*placements, std::back_inserter(out.placements));
+    }
+    std::ranges::move(*rows, std::back_inserter(out.rows));
+    i = j + 1;
+  }
+  return out;
+}
+
+SourceWindow Engine::source_window(const Work& work, std::span<const Uid> uids, const LedgerWindow& ledger) const {
+  SourceWindow out;
+  out.messages.reserve(uids.size());
+  for (const auto uid : uids) {
+    if (work.vanished.contains(uid))
+      out.vanished.add(uid);
+    else
+      out.messages.push_back({uid, {}, {}, {}});
+  }
+  const auto find = [&](Uid uid) -> SourceMessage* {
+    const auto it = std::ranges::lower_bound(out.messages, uid, {}, &SourceMessage::uid);
+    return it != out.messages.end() && it->uid == uid ? &*it : nullptr;
+  };
+  work.view.changes.each(uids.front(), uids.back(), [&](Uid uid, const FlagSet& flags) {
+    if (auto* message = find(uid)) message->flags = flags;
+  });
+  for (const auto& row : ledger.rows)  // what an earlier poll was told about an excluded message
+    if (auto* message = find(row.uid); message && row.state == MessageState::Excluded) {
+      message->size = row.octets;
+      message->date = row.internal_date;
+    }
+  auto it = std::ranges::lower_bound(work.view.descriptors, uids.front(), {}, &Descriptor::uid);
+  for (; it != work.view.descriptors.end() && it->uid <= uids.back(); ++it)
+    if (auto* message = find(it->uid)) {
+      message->size = it->size;
+      message->date = it->date;
+    }
+  return out;
+}
+
+Done Engine::plan_window(Work& work, std::size_t index, std::span<const Uid> uids) {
+  auto ledger = load(work, uids);
+  if (!ledger) return ledger.error();
+  const auto source = source_window(work, uids, *ledger);
+  std::vector<store::FoundCopy> found;
+  std::vector<Copy> copies;
+  if (context_.maildir) {
+    const auto keys = keys_of_interest(source, *ledger, work.key_of);
+    auto looked = context_.maildir->look(work.row.destination, keys);
+    if (!looked) return looked.error();
+    found = *std::move(looked);
+    for (const auto& copy : found) {
+      auto flags = context_.maildir->flags_of(work.row.destination, copy);
+      if (!flags) return flags.error();
+      copies.push_back({copy.name.key, *std::move(flags)});
+    }
+    std::ranges::sort(copies, {}, &Copy::key);
+    std::ranges::sort(found, {}, [](const store::FoundCopy& c) { return c.name.key; });
+  }
+  auto decided = plan(settings_.policy, source, *ledger, copies, work.key_of, context_.clock->unix_seconds());
+  if (auto r = fold(work, std::move(decided), source, found); !r) return r;
+  return settings_.dry_run ? done() : adopt(work, index);
+}
+
+Done Engine::fold(Work& work, Plan plan, const SourceWindow& source, const std::vector<store::FoundCopy>& found) {
+  const auto copy_of = [&](const DeliveryKey& key) {
+    return std::ranges::lower_bound(found, key, {}, [](const store::FoundCopy& c) { return c.name.key; });
+  };
+  auto& todo = work.todo;
+  for (auto& action : plan.actions) {
+    if (auto* a = std::get_if<Deliver>(&action)) {
+      todo.deliver.add(a->uid);
+      if (a->new_row) todo.list.add(a->uid);
+      if (a->reuse != 0) todo.reuse[a->uid] = a->reuse;
+    } else if (auto* adoption = std::get_if<Adopt>(&action)) {
+      todo.adopt.push_back(*adoption);
+    } else if (auto* exclusion = std::get_if<Exclude>(&action)) {
+      const auto it = std::ranges::lower_bound(source.messages, exclusion->uid, {}, &SourceMessage::uid);
+      todo.exclude.emplace_back(std::move(*exclusion), *it);
+    } else if (auto* store = std::get_if<StoreFlags>(&action)) {
+      const auto it = copy_of(store->key);
+      todo.flags.emplace_back(std::move(*store), *it);
+    } else if (auto* settle = std::get_if<SettleFlags>(&action)) {
+      todo.settle_flags.push_back(std::move(*settle));
+    } else if (const auto* revive = std::get_if<Revive>(&action)) {
+      todo.revive.push_back(revive->uid);
+    } else if (const auto* gone = std::get_if<MarkGone>(&action)) {
+      todo.gone.push_back(gone->uid);
+    } else if (const auto* vanished = std::get_if<MarkVanished>(&action)) {
+      todo.vanished.push_back(vanished->uid);
+    }
+  }
+  return done();
+}
+
+}  // namespace mailhaul::sync

@@ -1,0 +1,168 @@
+// What the engine asks of a source. Implementations: ImapSource, and the model server of the simulation.
+#pragma once
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "collector/sync/model.h"
+#include "protocols/base/result.h"
+#include "protocols/mail/digest.h"
+
+namespace mailhaul::sync {
+
+struct SourceMailbox {
+  std::string raw_name;  // as the server spells it
+  std::optional<char> delimiter;
+  std::vector<std::string> path;  // decoded hierarchy, outermost first
+  std::vector<std::string> attributes;
+  bool selectable = true;
+  bool subscribed = false;
+  bool personal = true;  // in the user's own namespace
+  // From STATUS; nullopt: not said.
+  std::optional<std::uint64_t> messages, uid_next, uid_validity, highest_modseq, octets;
+};
+
+enum class Completeness { Complete, Delta };  // only a Complete view may speak of absence
+
+struct ObserveRequest {
+  std::size_t index = 0;  // the caller's number for the mailbox
+  std::string raw_name;
+  std::optional<mail::UidValidity> known_validity;  // of our rows; nullopt: first time
+  mail::Uid floor{1};                               // new mail is asked for from here, by UID alone
+  std::optional<mail::ModSeq> modseq;  // flag changes since here, by MODSEQ alone; nullopt: all flags of known rows
+  bool flags = false;                  // flag changes of known rows are wanted
+  bool descriptors = false;            // size and date of new messages are wanted
+};
+
+// Flags of many messages in eight octets each: most messages share a few sets.
+class SeenFlags {
+ public:
+  void add(Uid uid, const FlagSet& flags);
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  void sort();  // by uid; of a UID seen twice the later one stays
+  // After sort(): visits entries with first <= uid <= last.
+  template <class F>
+  void each(Uid first, Uid last, F&& visit) const;
+  [[nodiscard]] std::vector<Uid> uids() const;
+
+ private:
+  struct Entry {
+    Uid uid;
+    std::uint32_t set;
+  };
+  std::vector<Entry> entries_;
+  std::vector<FlagSet> sets_;
+};
+
+struct Descriptor {
+  Uid uid;
+  std::uint64_t size = 0;
+  std::int64_t date = 0;
+};
+
+struct MailboxView {
+  std::size_t index = 0;
+  std::optional<Error> error;  // it could not be selected or listed; nothing else is set
+  Completeness completeness = Completeness::Delta;
+  std::optional<mail::UidValidity> validity;
+  std::optional<std::uint64_t> uid_next;
+  std::uint64_t exists = 0;
+  std::optional<mail::ModSeq> modseq;   // HIGHESTMODSEQ of the opening; nullopt: none
+  UidSet present;                       // Complete: every UID there is. Delta: those from the floor upwards
+  SeenFlags changes;                    // of UIDs below the floor
+  std::vector<Descriptor> descriptors;  // uid ascending, of `present`, if asked for
+};
+
+struct Headers {  // evidence of one message, read from the source without its body
+  Uid uid;
+  mail::Evidence evidence;
+  std::optional<std::uint64_t> size;
+  std::optional<std::int64_t> date;
+  FlagSet flags;
+};
+
+// One piece of fetching: some UIDs of one mailbox, wanted once.
+struct FetchSlice {
+  std::size_t mailbox = 0;  // the caller's number
+  std::string raw_name;
+  std::optional<mail::UidValidity> validity;  // results under another one are dropped
+  UidSet uids;
+};
+
+// The work of a fetch, shared by all connections. Thread-safe.
+class FetchQueue {
+ public:
+  struct Mailbox {
+    std::size_t index = 0;
+    std::string raw_name;
+    std::optional<mail::UidValidity> validity;
+    UidSet uids;
+  };
+  // `slice`: messages a command asks for at most. 500 is what Exchange answers reliably; 1 isolates bad messages.
+  explicit FetchQueue(std::size_t slice = 500) : slice_(slice) {}
+  void add(Mailbox mailbox);
+  // The next piece, if possible of the mailbox that the connection has selected; nullopt: nothing left.
+  std::optional<FetchSlice> next(std::optional<std::size_t> selected);
+
+ private:
+  std::mutex mutex_;
+  std::size_t slice_;
+  std::vector<Mailbox> mailboxes_;
+};
+
+struct FetchedMessage {
+  std::optional<Uid> uid;
+  std::optional<FlagSet> flags;
+  std::string internal_date;  // as sent; empty: none
+  bool body = false;          // octets were given for this response, in full
+};
+
+// Receives what a fetch brings, in stream order: begin, octets…, end for a body, then message for its response;
+// answered when a slice's command has its tagged reply. An Error ends the fetch. Belongs to one connection's thread.
+class Receiver {
+ public:
+  virtual ~Receiver() = default;
+  virtual Done begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) = 0;
+  virtual Done octets(std::string_view chunk) = 0;
+  virtual Done end() = 0;
+  virtual Done message(std::size_t mailbox, const FetchedMessage& message) = 0;
+  // `refused`: the server's NO or BAD; empty: OK. UIDs of the slice that were not delivered are the receiver's to know.
+  virtual Done answered(const FetchSlice& slice, const std::string& refused) = 0;
+  // The mailbox could not be opened, or its UIDVALIDITY is another one than the slices': none of them was asked for.
+  virtual Done lost(const FetchSlice& slice, const Error& error) = 0;
+};
+
+// One connection to the source. Belongs to one thread. Errors end the connection (Scope::Account) unless said
+// otherwise.
+class Source {
+ public:
+  virtual ~Source() = default;
+  // Every mailbox the account shows, with STATUS where it can be had in the same breath.
+  virtual Result<std::vector<SourceMailbox>> mailboxes() = 0;
+  // Opens each mailbox and looks, all of them pipelined. One view a request, in the order of the requests.
+  virtual Result<std::vector<MailboxView>> observe(std::span<const ObserveRequest> requests) = 0;
+  // Second kind of evidence: which of these UIDs does the server still show when asked for one by one?
+  virtual Result<UidSet> probe(const FetchQueue::Mailbox& mailbox) = 0;
+  virtual Result<std::vector<Headers>> headers(const FetchQueue::Mailbox& mailbox) = 0;
+  // Fetches bodies until the queue is empty.
+  virtual Done fetch(FetchQueue& queue, Receiver& receiver) = 0;
+};
+
+template <class F>
+void SeenFlags::each(Uid first, Uid last, F&& visit) const {
+  std::size_t low = 0, high = entries_.size();
+  while (low < high) {
+    const auto middle = (low + high) / 2;
+    if (entries_[middle].uid < first)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  for (; low < entries_.size() && entries_[low].uid <= last; ++low) visit(entries_[low].uid, sets_[entries_[low].set]);
+}
+
+}  // namespace mailhaul::sync

@@ -1,0 +1,51 @@
+// The account of a run: what DESIGN calls the sum. Values only.
+//   listed = delivered + already + excluded + failed + pending + gone, and EXISTS = listed − gone.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mailhaul::sync {
+
+struct Count {
+  std::uint64_t listed = 0;
+  std::uint64_t delivered = 0;  // by this run
+  std::uint64_t already = 0;    // by earlier runs
+  std::uint64_t excluded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t pending = 0;  // due, but stopped, over budget or backing off
+  std::uint64_t gone = 0;     // vanished from the source, delivered before that or not
+  std::uint64_t bytes = 0;    // wire octets delivered by this run
+  void add(const Count& other);
+};
+
+struct Failure {
+  std::string mailbox;
+  std::uint32_t uid = 0;
+  std::string reason;
+  std::int64_t next_try = 0;  // Unix seconds
+};
+
+struct MailboxReport {
+  std::string name;         // for people
+  std::string destination;  // directory; "" is INBOX
+  Count count;
+  std::optional<std::uint64_t> exists;  // EXISTS at the last observation; nullopt: not observed
+  std::string error;                    // could not be opened or observed; empty: fine
+  std::uint64_t flags = 0;              // messages whose flags were levelled
+  std::uint64_t adopted = 0;            // of `delivered`: their file was there already
+  bool planned_only = false;
+  [[nodiscard]] bool sums_up() const { return !exists || *exists == count.listed - count.gone; }
+};
+
+struct Report {
+  std::vector<MailboxReport> mailboxes;
+  std::vector<Failure> failures;
+  Count sum;
+  bool stopped = false;                 // by a signal or a user
+  std::string error;                    // why the run ended early; empty: it did not
+  [[nodiscard]] bool complete() const;  // nothing failed, nothing pending, every mailbox observed
+};
+
+}  // namespace mailhaul::sync

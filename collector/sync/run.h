@@ -1,0 +1,53 @@
+// One run: one account into one destination, mailbox by mailbox, in groups that are observed together so that round
+// trips do not add up. Observe → plan → say → adopt → level flags → fetch, deliver, settle → move the cursors.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "collector/sync/events.h"
+#include "collector/sync/model.h"
+#include "collector/sync/ports.h"
+#include "collector/sync/report.h"
+#include "protocols/base/result.h"
+#include "protocols/base/types.h"
+#include "store/ledger.h"
+#include "store/maildir.h"
+
+namespace mailhaul::sync {
+
+using SourceFactory = std::function<Result<std::unique_ptr<Source>>()>;
+
+struct RunSettings {
+  std::string identity;  // "imap:user@host[:port]": names the account in the ledger and beside the mail
+  Policy policy;
+  std::function<bool(const SourceMailbox&)> wanted;
+  // Where a mailbox goes: hierarchy components at the destination. Collisions are resolved by the run.
+  std::function<std::vector<std::string>(const SourceMailbox&)> place;
+  std::size_t connections = 1;
+  bool dry_run = false;        // plans, reports, writes nothing
+  bool threaded = true;        // false: everything on the caller's thread (simulation)
+  std::size_t reconnects = 5;  // in a row without progress
+};
+
+struct RunContext {
+  SourceFactory connect;
+  store::Maildir* maildir = nullptr;  // nullptr: dry run into a destination that does not exist yet
+  store::Ledger* ledger = nullptr;    // nullptr: dry run without a state
+  EventSink events;
+  const Clock* clock = nullptr;
+  std::function<void(std::chrono::milliseconds)> wait;  // between reconnects; returns early on a stop
+  std::stop_token stop;
+};
+
+// An Error is given only when nothing could be run at all (no connection, no login, no state); whatever happens later
+// is in the report.
+Result<Report> run(const RunSettings& settings, const RunContext& context);
+
+// The ledger's row for this account in this very Maildir; an Error if nothing was ever collected from it here.
+Result<store::AccountRow> find_account(store::Maildir& maildir, store::Ledger& ledger, const std::string& identity);
+
+}  // namespace mailhaul::sync

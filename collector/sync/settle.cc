@@ -1,0 +1,223 @@
+// The local effects of a plan besides deliveries. Say first: the ledger knows what is meant before the destination is
+// touched.
+#include <algorithm>
+
+#include "collector/sync/engine.h"
+
+namespace mailhaul::sync {
+
+using store::MessageState;
+
+// One transaction for the whole group: a thousand small mailboxes share one sync.
+Done Engine::say(Group group) {
+  if (std::ranges::none_of(group, [](const Work& w) { return w.observed && w.todo.says_something(); })) return done();
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  for (auto& work : group) {
+    if (!work.observed) continue;
+    const auto id = work.row.id;
+    const auto generation = work.row.generation;
+    if (!work.todo.list.empty())
+      if (auto r = transaction->list(id, generation, work.todo.list); !r) return r;
+    for (const auto& [exclusion, message] : work.todo.exclude) {
+      store::MessageRow row;
+      row.uid = exclusion.uid;
+      row.state = MessageState::Excluded;
+      row.reason = exclusion.reason;
+      row.octets = message.size;
+      row.internal_date = message.date;
+      if (auto r = transaction->put(id, generation, row); !r) return r;
+    }
+    const auto each = [&](const std::vector<Uid>& uids, MessageState state) {
+      for (const auto uid : uids)
+        if (auto r = transaction->set_state(id, generation, uid, state); !r) return r;
+      return done();
+    };
+    if (auto r = each(work.todo.gone, MessageState::Gone); !r) return r;
+    if (auto r = each(work.todo.vanished, MessageState::Vanished); !r) return r;
+    if (auto r = each(work.todo.revive, MessageState::Delivered); !r) return r;
+    for (const auto& [store, copy] : work.todo.flags)
+      if (auto r = transaction->intend_flags(id, generation, store.uid, store.base); !r) return r;
+    for (const auto& settle : work.todo.settle_flags)
+      if (auto r = transaction->settle_flags(id, generation, settle.uid, settle.base); !r) return r;
+  }
+  return transaction->commit();
+}
+
+// Flags: the intent is said; rename the files, make the directories durable, settle the bases.
+Done Engine::level_flags(Group group) {
+  if (std::ranges::none_of(group, [](const Work& w) { return w.observed && !w.todo.flags.empty(); })) return done();
+  std::uint64_t levelled = 0;
+  for (auto& work : group) {
+    if (!work.observed || work.todo.flags.empty()) continue;
+    for (const auto& [store, copy] : work.todo.flags)
+      if (auto r = context_.maildir->set_flags(work.row.destination, copy, store.flags); !r) return r.error();
+    if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;
+  }
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  for (auto& work : group) {
+    if (!work.observed) continue;
+    for (const auto& [store, copy] : work.todo.flags)
+      if (auto r = transaction->settle_flags(work.row.id, work.row.generation, store.uid, store.base); !r) return r;
+    work.report.flags += work.todo.flags.size();
+    levelled += work.todo.flags.size();
+  }
+  if (auto r = transaction->commit(); !r) return r;
+  tell(FlagsLevelled{levelled});
+  return done();
+}
+
+// Files that lie under a wanted message's key: taken for delivered if the header block agrees with what the server has
+// under that UID; otherwise the UID was used twice, and the message gets a key of its own.
+Done Engine::adopt(Work& work, std::size_t index) {
+  const auto adoptions = std::exchange(work.todo.adopt, {});
+  if (adoptions.empty()) return done();
+  UidSet uids;
+  for (const auto& a : adoptions) uids.add(a.uid);
+  auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, uids)); });
+  if (!headers) return headers.error();
+  std::vector<DeliveryKey> keys;
+  for (const auto& a : adoptions) keys.push_back(a.key);
+  std::ranges::sort(keys);
+  auto found = context_.maildir->look(work.row.destination, keys);
+  if (!found) return found.error();
+
+  std::vector<store::Ledger::Transaction::Settled> settled;
+  for (const auto& a : adoptions) {
+    const auto header = std::ranges::find(*headers, a.uid, &Headers::uid);
+    const auto copy = std::ranges::find(*found, a.key, [](const store::FoundCopy& c) { return c.name.key; });
+    if (header == headers->end() ||
+        copy == found->end()) {  // not answered, or gone meanwhile: the next run looks again
+      if (a.new_row) work.todo.list.add(a.uid);
+      continue;
+    }
+    auto row = adopted_row(work, *header, a, *copy);
+    if (!row) return row.error();
+    if (*row) {
+      settled.push_back(std::move(**row));
+    } else {
+      work.todo.reuse[a.uid] = a.reuse + 1;
+      work.todo.deliver.add(a.uid);
+      if (a.new_row) work.todo.list.add(a.uid);
+    }
+  }
+  if (settled.empty()) return done();
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  if (auto r = transaction->settle(work.row.id, work.row.generation, settled); !r) return r;
+  if (auto r = transaction->commit(); !r) return r;
+  work.report.adopted += settled.size();
+  return done();
+}
+
+// The row for an adopted file; nullopt if the file's header is not the message's.
+Result<std::optional<store::Ledger::Transaction::Settled>> Engine::adopted_row(Work& work, const Headers& headers,
+                                                                               const Adopt& adopt,
+                                                                               const store::FoundCopy& copy) {
+  const auto& directory = work.row.destination;
+  store::MessageRow row;
+  // S= and W= tell the two forms apart only together with the server's size; Lf is what nearly all mail is.
+  row.form = headers.size && *headers.size == copy.name.disk_octets && *headers.size != copy.name.crlf_octets
+                 ? store::StoredForm::AsReceived
+                 : store::StoredForm::Lf;
+  mail::Sha256 hash;
+  mail::HeaderScanner scanner;
+  std::uint64_t octets = 0;
+  auto read = context_.maildir->read(directory, copy, row.form, [&](std::string_view chunk) {
+    hash.update(chunk);
+    scanner.update(chunk);
+    octets += chunk.size();
+    return true;
+  });
+  if (!read) return read.error();
+  auto evidence = scanner.finish();
+  if (evidence.header_digest != headers.evidence.header_digest)
+    return std::optional<store::Ledger::Transaction::Settled>{};
+  auto flags = context_.maildir->flags_of(directory, copy);
+  if (!flags) return flags.error();
+  row.uid = headers.uid;
+  row.reuse = adopt.reuse;
+  row.base = headers.flags.intersected(*flags);
+  row.octets = octets;
+  row.internal_date = copy.name.seconds;
+  row.sha256 = hash.finish();
+  row.message_id = evidence.message_id;
+  row.header_digest = evidence.header_digest;
+  if (auto wanted = merged(row.base, headers.flags, *flags); wanted != *flags || headers.flags != row.base)
+    work.todo.flags.emplace_back(StoreFlags{headers.uid, copy.name.key, std::move(wanted), headers.flags}, copy);
+  return std::optional(store::Ledger::Transaction::Settled{std::move(row), directory, adopt.key});
+}
+
+// The cursors vouch for rows: they move last, and only when the observation added up.
+Done Engine::move_cursors(Group group) {
+  std::vector<store::MailboxRow> moved;
+  for (auto& work : group) {
+    if (!work.observed) continue;
+    auto row = work.row;
+    const auto top = work.view.present.highest();
+    row.floor = Uid{std::max(row.floor.value, top ? top->value + 1 : 1)};
+    if (work.clean && work.view.uid_next && *work.view.uid_next <= UINT32_MAX)
+      row.floor = Uid{std::max(row.floor.value, static_cast<std::uint32_t>(*work.view.uid_next))};
+    if (work.clean) {
+      row.exists_seen = work.view.exists;
+      row.uid_next_seen = work.view.uid_next;
+      row.modseq = work.view.modseq;
+    }
+    const auto same = [&] {
+      return row.floor == work.row.floor && row.exists_seen == work.row.exists_seen &&
+             row.uid_next_seen == work.row.uid_next_seen && row.modseq == work.row.modseq;
+    };
+    if (same()) continue;
+    work.row = row;
+    moved.push_back(std::move(row));
+  }
+  if (moved.empty()) return done();
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  for (const auto& row : moved)
+    if (auto r = transaction->update_mailbox(row); !r) return r;
+  return transaction->commit();
+}
+
+Done Engine::report_mailbox(Work& work, const store::MailboxRow& row, Report& report) {
+  auto& out = work.report;
+  auto& count = out.count;
+  if (settings_.dry_run) {
+    out.planned_only = true;
+    count.pending = work.todo.deliver.size();
+    count.excluded = work.todo.exclude.size();
+    count.already = work.delivered_before;
+    count.listed = count.pending + count.excluded + count.already;
+    return done();
+  }
+  const auto& tally = row.tally;
+  const auto settled = settled_.find(row.id.value);
+  const auto fetched = settled == settled_.end() ? std::pair<std::uint64_t, std::uint64_t>{} : settled->second;
+  count.delivered = fetched.first + out.adopted;
+  count.bytes = fetched.second;
+  const auto have = tally.of(MessageState::Delivered);
+  count.already = have > count.delivered ? have - count.delivered : 0;
+  count.excluded = tally.of(MessageState::Excluded);
+  count.failed = tally.of(MessageState::Failed);
+  count.pending = tally.of(MessageState::Listed);
+  count.gone = tally.of(MessageState::Gone) + tally.of(MessageState::Vanished);
+  count.listed = have + count.excluded + count.failed + count.pending + count.gone;
+  if (!out.exists) out.exists = row.exists_seen;
+  if (count.failed == 0) return done();
+  constexpr MessageState kFailed[] = {MessageState::Failed};
+  auto uids = context_.ledger->uids(row.id, row.generation, kFailed);
+  if (!uids) return uids.error();
+  while (!uids->empty()) {
+    const auto some = uids->take_front(1000, SIZE_MAX).ranges();
+    for (const auto& range : some) {
+      auto rows = context_.ledger->messages(row.id, row.generation, Uid{range.first}, Uid{range.last}, 1000);
+      if (!rows) return rows.error();
+      for (const auto& failed : *rows)
+        report.failures.push_back({out.name, failed.uid.value, failed.reason, failed.next_try});
+    }
+  }
+  return done();
+}
+
+}  // namespace mailhaul::sync

@@ -1,0 +1,52 @@
+// Private to the room: a run's working state per mailbox, and what a window's plan boils down to.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "collector/sync/key.h"
+#include "collector/sync/plan.h"
+#include "collector/sync/ports.h"
+#include "collector/sync/report.h"
+#include "store/ledger.h"
+#include "store/maildir.h"
+
+namespace mailhaul::sync {
+
+// A mailbox's plans, folded: 200,000 deliveries are a few ranges, not 200,000 actions.
+struct Intentions {
+  UidSet list;  // rows to be written as listed
+  UidSet deliver;
+  std::map<Uid, std::uint32_t> reuse;  // where it is not 0
+  std::vector<Adopt> adopt;            // of the current window only
+  std::vector<std::pair<Exclude, SourceMessage>> exclude;
+  std::vector<std::pair<StoreFlags, store::FoundCopy>> flags;
+  std::vector<SettleFlags> settle_flags;
+  std::vector<Uid> revive, gone, vanished;
+  [[nodiscard]] bool says_something() const {
+    return !list.empty() || !exclude.empty() || !flags.empty() || !settle_flags.empty() || !revive.empty() ||
+           !gone.empty() || !vanished.empty();
+  }
+};
+
+struct Work {
+  SourceMailbox source;
+  store::MailboxRow row;  // as stored; id 0: not stored (dry run)
+  KeyOf key_of;
+  MailboxReport report;
+  MailboxView view;
+  bool observed = false;
+  bool clean = false;  // the observation accounts for EXISTS
+  bool fresh_generation = false;
+  UidSet vanished;  // proved
+  Intentions todo;
+  std::uint64_t delivered_before = 0;
+
+  [[nodiscard]] FetchQueue::Mailbox fetch(std::size_t index, UidSet uids) const {
+    return {index, source.raw_name, view.validity, std::move(uids)};
+  }
+};
+
+}  // namespace mailhaul::sync
