@@ -14,6 +14,7 @@ DOORS = {
     "zlib.h": ["protocols/net/"],
     "sqlite3.h": ["store/sqlite/"],
     "nlohmann/": ["collector/"],
+    "CLI/": ["collector/main.cc"],
     "httplib.h": ["web/server.cc"],
     "uninorm.h": ["protocols/mail/"], "unicase.h": ["protocols/mail/"], "unistr.h": ["protocols/mail/"],
     "unictype.h": ["protocols/mail/"], "unitypes.h": ["protocols/mail/"],

@@ -26,8 +26,9 @@ class CommandLine(World):
     def refused(self, done, code, *words, untouched=True):
         """One line that has all the words, the exit code, no trace at the destination."""
         self.assertIn(done.returncode, code if isinstance(code, tuple) else (code,), done.stdout + done.stderr)
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("connected to ")]
         self.assertEqual(len(lines), 1, done.stderr)
+        self.assertTrue(lines[0].startswith("mailhaul: "), lines[0])
         self.assertLess(len(lines[0]), 400)
         for word in words:
             self.assertRegex(lines[0].lower(), word.lower())

@@ -60,13 +60,12 @@ def reports(done):
 
 def sums(report):
     """The figures of a final report, over all mailboxes."""
-    holder = next(one for one in [report, *report.values()] if isinstance(one, dict) and set(NUMBERS) <= set(one))
-    return {name: holder[name] for name in NUMBERS}
+    return {name: report["sum"][name] for name in NUMBERS}
 
 
 def mailboxes(report):
     """The figures of a final report, by mailbox name."""
-    return {one["name"]: {name: one[name] for name in NUMBERS} for one in report["mailboxes"]}
+    return {one["mailbox"]: {name: one[name] for name in NUMBERS} for one in report["mailboxes"]}
 
 
 def files_of(maildir):

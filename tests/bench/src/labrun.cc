@@ -60,7 +60,7 @@ int main(int argc, char** argv) {
   struct sigaction sa {};
   sa.sa_handler = on_alarm;
   sigaction(SIGALRM, &sa, nullptr);
-  alarm(limit);
+  alarm(static_cast<unsigned>(limit));
   int status = 0;
   rusage ru{};
   while (wait4(pid, &status, 0, &ru) < 0 && errno == EINTR) {
