@@ -1,5 +1,5 @@
 // The command line: reads it, wires the rooms, waits for the end or a signal.
-#include <strings.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>

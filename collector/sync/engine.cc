@@ -242,7 +242,9 @@ Done Engine::process(Group group) {
   if (auto r = observe(group); !r) return r;
   for (auto& work : group) {
     if (!work.observed) continue;
-    if (auto r = plan_mailbox(work, static_cast<std::size_t>(&work - works_.data())); !r) return r;
+    const auto index = static_cast<std::size_t>(&work - works_.data());
+    if (auto r = rebind(work, index); !r) return r;
+    if (auto r = plan_mailbox(work, index); !r) return r;
   }
   if (settings_.dry_run) return done();
   if (auto r = say(group); !r) return r;

@@ -1,5 +1,5 @@
-// Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, settle.cc the
-// local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
+// Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, rebind.cc new
+// UIDs for old rows, settle.cc the local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
 #pragma once
 #include <map>
 #include <memory>
@@ -51,6 +51,11 @@ class Engine {
   Result<LedgerWindow> load(const Work& work, std::span<const Uid> uids);
   SourceWindow source_window(const Work& work, std::span<const Uid> uids, const LedgerWindow& ledger) const;
   Done fold(Work& work, Plan plan, const SourceWindow& source, const std::vector<store::FoundCopy>& found);
+
+  // rebind.cc
+  Done rebind(Work& work, std::size_t index);
+  Result<bool> load_orphans(const Work& work,
+                            const std::function<void(std::uint32_t, const store::MessageRow&)>& visit);
 
   // settle.cc
   Done say(Group group);

@@ -156,7 +156,7 @@ Done Engine::prove_vanished(Work& work, std::size_t index) {
 // Everything that this poll touches: new mail, changed flags, what earlier runs left undone, and what has vanished.
 Done Engine::plan_mailbox(Work& work, std::size_t index) {
   UidSet touched = work.view.present;
-  if (work.row.id.value != 0 && !work.fresh_generation) {
+  if (work.row.id.value != 0) {
     if (work.view.completeness == Completeness::Complete) {
       constexpr MessageState kSettled[] = {MessageState::Delivered};
       auto settled = context_.ledger->uids(work.row.id, work.row.generation, kSettled);

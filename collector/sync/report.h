@@ -35,6 +35,7 @@ struct MailboxReport {
   std::string error;                    // could not be opened or observed; empty: fine
   std::uint64_t flags = 0;              // messages whose flags were levelled
   std::uint64_t adopted = 0;            // of `delivered`: their file was there already
+  std::uint64_t rebound = 0;            // of `already`: recognised under a new UIDVALIDITY, not downloaded again
   bool planned_only = false;
   [[nodiscard]] bool sums_up() const { return !exists || *exists == count.listed - count.gone; }
 };

@@ -1,0 +1,105 @@
+// After a new UIDVALIDITY: rows of the old generations are recognised under their new UIDs by what the server itself
+// says of each message, without a body. A Message-ID or digest is evidence, used once per match, never identity.
+#include <algorithm>
+#include <tuple>
+
+#include "collector/sync/engine.h"
+
+namespace mailhaul::sync {
+namespace {
+
+using store::MessageState;
+
+constexpr std::size_t kWindow = 2000;
+
+struct Orphan {
+  std::array<std::uint8_t, 16> digest{};  // of the header block
+  std::int64_t date = 0;
+  std::uint64_t octets = 0;
+  std::uint32_t generation = 0;
+  Uid uid;
+  bool used = false;
+  [[nodiscard]] auto evidence() const { return std::tie(digest, date, octets); }
+};
+
+// Messages that agree in header block, date and size are taken in the order of their UIDs on both sides: which of
+// several equal ones is which cannot be told and does not matter, as long as each is used once. Where the size
+// disagrees (servers estimate it) header block and date must name one orphan only.
+Orphan* recognise(std::vector<Orphan>& orphans, const Headers& message) {
+  if (!message.date) return nullptr;
+  const auto& digest = message.evidence.header_digest;
+  const auto key = [](const Orphan& o) { return std::tie(o.digest, o.date); };
+  const auto [first, last] = std::ranges::equal_range(orphans, std::tie(digest, *message.date), {}, key);
+  if (message.size)
+    for (auto it = first; it != last; ++it)
+      if (!it->used && it->octets == *message.size) return &*it;
+  return last - first == 1 && !first->used ? &*first : nullptr;
+}
+
+}  // namespace
+
+Result<bool> Engine::load_orphans(const Work& work,
+                                  const std::function<void(std::uint32_t, const store::MessageRow&)>& visit) {
+  auto generations = context_.ledger->generations(work.row.id);
+  if (!generations) return generations.error();
+  bool any = false;
+  for (const auto& generation : *generations) {
+    if (generation.number == work.row.generation || generation.tally.of(MessageState::Orphan) == 0) continue;
+    for (Uid next{1};;) {
+      auto rows = context_.ledger->messages(work.row.id, generation.number, next, Uid{UINT32_MAX}, kWindow);
+      if (!rows) return rows.error();
+      for (const auto& row : *rows) {
+        if (row.state != MessageState::Orphan || !row.sha256)
+          continue;  // never delivered: there is nothing to recognise
+        visit(generation.number, row);
+        any = true;
+      }
+      if (rows->size() < kWindow || rows->back().uid.value == UINT32_MAX) break;
+      next = Uid{rows->back().uid.value + 1};
+    }
+  }
+  return any;
+}
+
+Done Engine::rebind(Work& work, std::size_t index) {
+  // The floor of a generation moves when its first run has come to its end; until then this step may have been cut
+  // short.
+  const bool unfinished = work.fresh_generation || work.row.floor == Uid{1};
+  if (!work.observed || !unfinished || work.row.generation < 2 || work.row.id.value == 0 || settings_.dry_run)
+    return done();
+  std::vector<Orphan> orphans;
+  auto any = load_orphans(work, [&](std::uint32_t generation, const store::MessageRow& row) {
+    orphans.push_back(
+        {row.header_digest, row.internal_date.value_or(0), row.octets.value_or(0), generation, row.uid, false});
+  });
+  if (!any) return any.error();
+  if (!*any) return done();
+  std::ranges::stable_sort(orphans, {}, [](const Orphan& o) { return std::tie(o.digest, o.date); });
+
+  constexpr MessageState kBound[] = {MessageState::Delivered, MessageState::Vanished};
+  auto bound = context_.ledger->uids(work.row.id, work.row.generation, kBound);
+  if (!bound) return bound.error();
+  for (auto rest = work.view.present.minus(*bound); !rest.empty();) {
+    const auto some = rest.take_front(kWindow, SIZE_MAX);
+    auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, some)); });
+    if (!headers) return headers.error();
+    std::ranges::sort(*headers, {}, &Headers::uid);
+    auto transaction = context_.ledger->begin();
+    if (!transaction) return transaction.error();
+    for (const auto& message : *headers) {
+      auto* orphan = recognise(orphans, message);
+      if (!orphan) continue;
+      orphan->used = true;
+      if (auto r = transaction->rebind(work.row.id, orphan->generation, orphan->uid, work.row.generation, message.uid);
+          !r)
+        return r;
+      work.view.changes.add(message.uid, message.flags);  // may have changed with the UIDs
+      ++work.report.rebound;
+    }
+    if (auto r = transaction->commit(); !r) return r;
+  }
+  work.view.changes.sort();
+  return done();
+}
+
+}  // namespace mailhaul::sync
