@@ -2,6 +2,8 @@
 
 #include <string.h>  // explicit_bzero
 
+#include <algorithm>
+
 namespace mailhaul {
 
 void wipe(std::string& text) noexcept {
@@ -9,6 +11,17 @@ void wipe(std::string& text) noexcept {
   text.resize(text.capacity());
   explicit_bzero(text.data(), text.size());
   text.clear();
+}
+
+void append_wiping(std::string& to, std::string_view what) {
+  if (to.capacity() - to.size() < what.size()) {
+    std::string bigger;
+    bigger.reserve(std::max(to.capacity() * 2, to.size() + what.size()));
+    bigger += to;
+    bigger.swap(to);
+    wipe(bigger);
+  }
+  to += what;
 }
 
 Secret& Secret::operator=(const Secret& other) {

@@ -20,6 +20,9 @@ struct Strong {
 // Overwrites the whole buffer of `text`, spare capacity too, and empties it.
 void wipe(std::string& text) noexcept;
 
+// Appends to text that may hold a secret: when it must move to a bigger place, the old place is wiped.
+void append_wiping(std::string& to, std::string_view what);
+
 // Text that must not be seen: cannot be printed, formatted or compared by accident; its memory is wiped when it dies or
 // is moved from.
 class Secret {

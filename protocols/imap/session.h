@@ -21,7 +21,8 @@ struct Limits {
   std::size_t buffered_literal = 1 << 20;   // a literal that is not a message body (a mailbox name, a header field)
   std::uint64_t body = std::uint64_t{1} << 40;  // a message body; more is refused at once, before an octet of it
   std::size_t nesting = 64;                 // parentheses
-  std::size_t list = 4'000'000;             // elements of one list or set
+  std::size_t list = 4'000'000;             // numbers of a SEARCH, ranges of a set
+  std::size_t words = 100'000;              // flags, attributes, capabilities of one response
 };
 
 class Session {

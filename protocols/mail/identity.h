@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "protocols/base/types.h"
@@ -29,6 +30,18 @@ class UidSet {
  public:
   UidSet() = default;
   explicit UidSet(std::vector<UidRange> ranges);  // any order, overlaps allowed; O(n log n), O(n) if ascending
+
+  UidSet(const UidSet&) = default;
+  UidSet(UidSet&& other) noexcept : ranges_(std::move(other.ranges_)), taken_(std::exchange(other.taken_, 0)) {
+    other.ranges_.clear();
+  }
+  UidSet& operator=(const UidSet&) = default;
+  UidSet& operator=(UidSet&& other) noexcept {
+    ranges_.swap(other.ranges_);
+    std::swap(taken_, other.taken_);
+    return *this;
+  }
+  ~UidSet() = default;
 
   void add(Uid uid) { add(UidRange{uid.value, uid.value}); }
   void add(UidRange range);  // amortised O(1) when ranges come in ascending order, else O(ranges)
