@@ -358,9 +358,11 @@ namespace public {{
 
 
 class SecretsTest(CommandLine):
+    passwords = {"secretive": CANARY}
+
     def setUp(self):
         super().setUp()
-        self.server.add_user("secretive", self.source, password=CANARY)
+        self.server.add_user("secretive", self.source)
 
     def nowhere(self, text):
         self.assertNotIn(CANARY, text)

@@ -48,11 +48,15 @@ maildir_stat_dirs = yes
 imap_logout_format = in=%i out=%o bodies=%{{fetch_body_count}} octets=%{{fetch_body_bytes}}
 passdb {{
   driver = passwd-file
-  args = scheme=PLAIN {d}/users
+  args = scheme=PLAIN {d}/passwords
+}}
+passdb {{
+  driver = static
+  args = password={password}
 }}
 userdb {{
-  driver = passwd-file
-  args = {d}/users
+  driver = static
+  args = uid={user} gid={group} home={d}/mail/%u mail=maildir:{d}/mail/%u{options} allow_all_users=yes
 }}
 namespace inbox {{
   inbox = yes
@@ -144,18 +148,18 @@ class ServerSession:
 class Dovecot:
     """with Dovecot() as server: server.add_user("demo", maildir) …"""
 
-    def __init__(self, certificate=None, extra="", ports=None):
+    def __init__(self, certificate=None, extra="", ports=None, options="", passwords=None):
+        """`options` follow the mail location (":UTF-8"); `passwords` is for users who do not have the common one."""
         self.folder = temporary_folder("mh-dovecot-")
         self.authority = Authority(self.folder / "tls")
         self.ca_file = str(self.authority.ca)
         self.certificate = certificate or self.authority.good()
-        self.extra, self.ports = extra, ports
-        self.users = {}
+        self.extra, self.ports, self.options = extra, ports, options
         self.process = None
         self.imap = self.imaps = 0
         for name in ("run", "state", "mail"):
             (self.folder / name).mkdir()
-        (self.folder / "users").touch()
+        (self.folder / "passwords").write_text("".join(f"{user}:{{PLAIN}}{text}\n" for user, text in (passwords or {}).items()))
         hand_over(self.folder)
 
     def __enter__(self):
@@ -177,7 +181,8 @@ class Dovecot:
         self.imap, self.imaps = self.ports or free_ports(2)
         (self.folder / "dovecot.conf").write_text(CONFIGURATION.format(
             d=self.folder, instance=self.folder.name, user=account.pw_name, group=group, imap=self.imap,
-            imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=self.extra))
+            imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=self.extra,
+            options=self.options, password=PASSWORD))
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
         with open(self.folder / "output", "ab") as output:
             self.process = subprocess.Popen([program(), "-F", "-c", str(self.folder / "dovecot.conf")],
@@ -211,17 +216,15 @@ class Dovecot:
                 self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def add_user(self, name, maildir=None, password=PASSWORD, location=None):
-        """Serves `maildir` (made if absent) to a user; users come and go while the server runs."""
-        maildir = pathlib.Path(maildir or self.folder / "mail" / name)
+    def add_user(self, name, maildir=None):
+        """Serves `maildir` (made if absent) to a user, from now on and instead of what it was; returns it."""
+        home = self.folder / "mail" / name
+        maildir = pathlib.Path(maildir or home)
         maildir.mkdir(parents=True, exist_ok=True)
         hand_over(maildir)
-        account = server_account()
-        mail = location or f"maildir:{maildir}"
-        self.users[name] = f"{name}:{{PLAIN}}{password}:{account.pw_uid}:{account.pw_gid}::{maildir}::userdb_mail={mail}\n"
-        scratch = self.folder / "users.new"
-        scratch.write_text("".join(self.users.values()))
-        os.replace(scratch, self.folder / "users")
+        if maildir != home:
+            home.unlink(missing_ok=True)
+            home.symlink_to(maildir)
         return maildir
 
     def url(self, user, scheme="imaps"):

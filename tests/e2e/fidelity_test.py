@@ -8,7 +8,7 @@ import shutil
 import time
 
 import sample
-from dovecot import PASSWORD, hand_over
+from dovecot import PASSWORD, Dovecot, hand_over
 from harness import SLOW, WHOLE, Proxy, World, files_of, main, need, reports, snapshot, sums, tables
 from imap_reader import Reader, Seen, differences
 
@@ -76,9 +76,10 @@ class SampleTest(World):
         shutil.rmtree(self.mail)
         self.complete(self.collect("--maildir-names", "utf8"))
         self.assertTrue((self.mail / ".受信箱.請求書" / "cur").is_dir())
-        self.server.add_user("utf8", self.mail, location=f"maildir:{self.mail}:UTF-8")
-        with Reader(self.server.imap, "utf8", PASSWORD) as reader:
-            self.same_as(self.manifest.seen(), reader.everything())
+        with Dovecot(options=":UTF-8") as courier_like:
+            courier_like.add_user("utf8", self.mail)
+            with Reader(courier_like.imap, "utf8", PASSWORD) as reader:
+                self.same_as(self.manifest.seen(), reader.everything())
 
     def test_verify_names_every_difference(self):
         self.complete(self.collect())
@@ -108,7 +109,7 @@ def mutt_copies(maildir, into):
     """Has mutt copy every message of a mailbox into an mbox; returns how many it wrote."""
     rc = str(into) + ".rc"
     with open(rc, "w") as file:
-        file.write("set confirmappend=no delete=no move=no quit=yes copy=no resolve=no wait_key=no\nset mbox_type=mbox\n"
+        file.write("set confirmappend=no confirmcreate=no delete=no move=no quit=yes copy=no resolve=no wait_key=no\nset mbox_type=mbox\n"
                    f'push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>{into}<enter><exit>"\n')
     child, terminal = pty.fork()
     if child == 0:

@@ -97,13 +97,16 @@ def tables(state):
 class World(unittest.TestCase):
     """A Dovecot with a user `demo` whose mail is in the manifest; each test gets a fresh, empty destination."""
 
+    passwords = {}
+    maxDiff = None
+
     @classmethod
     def fill(cls, maildir):
         return sample.write_small(maildir, 12, 3)
 
     @classmethod
     def setUpClass(cls):
-        cls.server = cls.enterClassContext(Dovecot())
+        cls.server = cls.enterClassContext(Dovecot(passwords=cls.passwords))
         cls.source = cls.server.folder / "mail" / "demo"
         cls.source.mkdir()
         cls.manifest = cls.fill(cls.source)
