@@ -14,6 +14,7 @@ import concurrent.futures
 import random
 import re
 import shutil
+import signal
 import sys
 import threading
 
@@ -28,9 +29,9 @@ MESSAGES, MAILBOXES = 40, 6
 
 def phase_of(log):
     """In which part of the work the kill fell, from the last call in the log."""
-    last = next((call for call in reversed(tracing.calls_of(log)) if call.end is None), None) or (tracing.calls_of(log) or [None])[-1]
+    last = max((call for call in tracing.calls_of(log) if call.end is None), key=lambda call: call.begin, default=None)
     if last is None:
-        return "nothing"
+        return "unknown"
     name, text = last.name, last.arguments
     if name.startswith(("rename", "link")):
         return "rename"
@@ -64,8 +65,8 @@ class Scene:
             shutil.copytree(self.template, mail, copy_function=shutil.copy2)
         return mail
 
-    def count(self):
-        """How often each kind of call is made by the thread that makes it most."""
+    def points(self):
+        """(scene, call, n): the thread that makes its n-th call of this kind first dies in it. Opening for reading is none."""
         folder = temporary_folder("mh-kill-")
         try:
             mail, log = self.begin(folder), folder / "log"
@@ -73,21 +74,14 @@ class Scene:
             if done.returncode != 0:
                 raise SystemExit(f"{self.name}: the run that is let alone fails: {done.stderr}")
             check(self, mail, f"{self.name}, let alone")
-            counts = collections.Counter()
-            for call in tracing.calls_of(log):
+            counts, points = collections.Counter(), set()
+            for call in sorted(tracing.calls_of(log), key=lambda call: call.begin):
                 counts[call.name, call.thread] += 1
-            most = {}
-            for (name, _), count in counts.items():
-                most[name] = max(count, most.get(name, 0))
-            return most
+                if tracing.writes(call):
+                    points.add((call.name, counts[call.name, call.thread]))
+            return [(self, name, number) for name, number in sorted(points)]
         finally:
             shutil.rmtree(folder)
-
-    def points(self):
-        return [(self, name, n) for name, most in sorted(self.count().items()) for n in range(1, most + 1)]
-
-
-local = threading.local()
 
 
 def check(scene, mail, what):
@@ -122,7 +116,7 @@ def trial(point):
         what = f"{scene.name}, killed at {name} number {number}"
         if done.returncode == 0:
             return None
-        if done.returncode not in (137, -9):
+        if done.returncode != -signal.SIGKILL:
             raise AssertionError(f"{what}: exit {done.returncode} instead of a kill: {done.stderr}")
         phase = phase_of(log)
         again = run(*scene.command(mail))
