@@ -1,0 +1,43 @@
+// The planner's values as short texts, so that a decision is one line of a table. Everything is about UID 7.
+//
+//   flags    letters D F R S T, then keywords: "FS+work+$junk"; "-" for none
+//   source   "present [flags=…] [size=…] [date=…]" | "vanished" | "silent"
+//   row      "none" | "<state> [base=…] [next=…] [reuse=n] [at=key] [try=t] [reason=…] [size=…] [date=…]"; at= is the
+//            placement, by its reuse counter
+//   copy     "nothing" | "n[:flags]": a file under the key with reuse counter n; several separated by blanks
+//   plan     actions joined by "; ": "deliver 0 new", "adopt 0", "exclude: reason", "store 0 FS agree S",
+//            "agree S", "revive", "gone", "vanished"
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "collector/sync/plan.h"
+
+namespace mailhaul::sync {
+
+inline constexpr Uid kSeven{7};
+
+FlagSet flags_of(std::string_view text);
+std::string to_text(const FlagSet& flags);
+
+DeliveryKey key_of(Uid uid, std::uint32_t reuse);  // readable: the UID and the counter
+
+struct Situation {
+  Policy policy;
+  SourceWindow source;
+  LedgerWindow ledger;
+  std::vector<Copy> copies;
+  std::int64_t now = 1000;
+
+  void set_source(std::string_view text);
+  void set_row(std::string_view text);
+  void set_copies(std::string_view text);
+  [[nodiscard]] Plan decide() const;
+};
+
+std::string to_text(const Plan& plan);
+
+// Carries a plan out as the engine would if everything succeeds: what is left is the situation after the run.
+void execute(const Plan& plan, Situation& situation);
+
+}  // namespace mailhaul::sync
