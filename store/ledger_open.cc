@@ -20,7 +20,7 @@ constexpr char kDamaged[] =
 
 Error cannot(const std::string& what, int number) {
   const bool full = number == ENOSPC || number == EDQUOT;
-  std::string advice = "The state file and its directory must be writable by the user who runs mailhaul.";
+  std::string advice = "The state file and its directory must be writable by the user who runs this program.";
   if (number == ENOENT || number == ENOTDIR) advice = "Create the directory first, or name another --state file.";
   if (full) advice = "Free some space and run it again.";
   return {Scope::Service, Retry::AfterUserAction, what + ": " + std::generic_category().message(number), advice};
@@ -53,17 +53,17 @@ Done create_private(const std::string& path) {
 
 Done prepare_file(const std::string& path) {
   auto kind = sqlite::kind_of_file(path);
-  if (!kind) return kind.error();
-  std::error_code none;
-  const auto log_size = std::filesystem::file_size(path + "-wal", none);
-  const bool emptied = *kind == sqlite::FileKind::Fresh && !none && log_size > 0;  // a log needs its database
-  if (*kind == sqlite::FileKind::Other || emptied)
-    return Error{Scope::Service, Retry::AfterUserAction,
-                 "state " + path + (emptied ? ": the file is damaged: it is empty, but its -wal is not"
-                                            : ": not a mailhaul state, or damaged: it does not begin like one"),
-                 kDamaged};
-  if (*kind == sqlite::FileKind::Fresh) return create_private(path);
-  return done();
+  if (!kind) return kind.error().in("state");
+  switch (*kind) {
+    case sqlite::FileKind::Fresh: return create_private(path);
+    case sqlite::FileKind::Database: return done();
+    case sqlite::FileKind::Damaged:
+      return Error{Scope::Service, Retry::AfterUserAction,
+                   "state " + path + ": the file is damaged: its end is missing", kDamaged};
+    case sqlite::FileKind::Foreign: break;
+  }
+  return Error{Scope::Service, Retry::AfterUserAction, "state " + path + ": not a mailhaul state, or a damaged one",
+               kDamaged};
 }
 
 // Nothing of ours has number 0 and tables; something of ours has our application id.

@@ -65,7 +65,6 @@ Done Ledger::Transaction::list(MailboxId mailbox, std::uint32_t generation, cons
     if (!(*life)->current) return rows::refused("UIDs listed for a generation that has ended");
     auto q = impl_->db.use("INSERT INTO message (id, state) VALUES (?1, 0) ON CONFLICT DO NOTHING");
     for (const auto& range : uids.ranges()) {
-      if (range.first == 0) return rows::refused("UID 0 listed");
       for (std::uint64_t uid = range.first; uid <= range.last; ++uid) {
         q->bind(1, (*life)->key(mail::Uid{static_cast<std::uint32_t>(uid)}));
         if (auto ok = q->run(); !ok) return ok;

@@ -120,6 +120,7 @@ Result<bool> Ledger::Transaction::Impl::has_copy(std::int64_t key) {
 }
 
 Done Ledger::Transaction::Impl::put_one(OpenLife& life, const MessageRow& row) {
+  if (row.uid.value == 0) return rows::refused("a row with UID 0");  // RFC 9051 section 2.3.1.1: UIDs begin at 1
   const auto key = life.key(row.uid);
   auto before = stored(key);
   if (!before) return before.error();
@@ -132,6 +133,7 @@ Done Ledger::Transaction::Impl::put_one(OpenLife& life, const MessageRow& row) {
 }
 
 Done Ledger::Transaction::Impl::settle_one(OpenLife& life, const Settled& settled) {
+  if (settled.row.uid.value == 0) return rows::refused("a row with UID 0");
   const auto key = life.key(settled.row.uid);
   auto before = stored(key);
   if (!before) return before.error();

@@ -19,6 +19,8 @@
 namespace mailhaul::sqlite {
 namespace {
 
+constexpr char kMustBeWritable[] = "The file and its directory must be writable by the user who runs this program.";
+
 std::string errno_text(int number) { return std::generic_category().message(number); }
 
 Error made(Retry retry, std::string what, std::string advice = {}) {
@@ -55,7 +57,7 @@ Error Core::error(int code) {
     case SQLITE_AUTH:
     case SQLITE_CANTOPEN:
       return made(Retry::AfterUserAction, path + ": cannot be written: " + text,
-                  "The file and its directory must be writable by the user who runs this program.");
+                  kMustBeWritable);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL: return made(Retry::Later, path + ": locked by another program: " + text);
@@ -160,21 +162,28 @@ Done Database::migrate(int version, const char* sql) {
 }
 
 Result<FileKind> kind_of_file(const std::string& path) {
+  struct stat status {};
+  const bool logged = ::stat((path + "-wal").c_str(), &status) == 0 && status.st_size > 0;
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) {
-    if (errno == ENOENT) return FileKind::Fresh;
-    return made(Retry::AfterUserAction, path + ": cannot be read: " + errno_text(errno));
+    if (errno == ENOENT) return logged ? FileKind::Damaged : FileKind::Fresh;
+    return made(Retry::AfterUserAction, path + ": cannot be read: " + errno_text(errno), kMustBeWritable);
   }
-  struct stat status {};
   std::array<char, 100> header{};  // https://www.sqlite.org/fileformat.html section 1.3
   const bool regular = ::fstat(file, &status) == 0 && S_ISREG(status.st_mode);
   const ssize_t got = regular ? ::pread(file, header.data(), header.size(), 0) : -1;
   ::close(file);
-  if (!regular) return made(Retry::AfterUserAction, path + ": not a regular file");
-  if (status.st_size == 0) return FileKind::Fresh;
+  if (!regular) return made(Retry::AfterUserAction, path + ": not a regular file", "Name another file.");
+  if (status.st_size == 0) return logged ? FileKind::Damaged : FileKind::Fresh;
   static constexpr char kMagic[] = "SQLite format 3";  // the closing NUL is part of it
-  const bool ours = got == static_cast<ssize_t>(header.size()) && std::memcmp(header.data(), kMagic, sizeof kMagic) == 0;
-  return ours ? FileKind::Database : FileKind::Other;
+  const auto known = std::min(sizeof kMagic, static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  if (std::memcmp(header.data(), kMagic, known) != 0) return FileKind::Foreign;
+  if (got < static_cast<ssize_t>(header.size())) return FileKind::Damaged;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(header[i])); };
+  const unsigned page = byte(16) << 8 | byte(17);  // 1 stands for 65536
+  // With a log, the end may still be on its way from there into the file.
+  if (!logged && page > 1 && status.st_size % page != 0) return FileKind::Damaged;
+  return FileKind::Database;
 }
 
 bool on_network(const std::string& path) {

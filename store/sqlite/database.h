@@ -134,8 +134,9 @@ class Database {
   bool shareable_ = false;
 };
 
-// Looks at a file without opening it as a database. Absent and empty files are Fresh.
-enum class FileKind { Fresh, Database, Other };
+// Looks at a file without opening it as a database. Absent and empty files are Fresh; Damaged ones have lost their end
+// (SQLite itself takes half a page for a whole one) or are empty beside a log that is not.
+enum class FileKind { Fresh, Database, Damaged, Foreign };
 Result<FileKind> kind_of_file(const std::string& path);
 // Is the file's directory on a network (or FUSE) file system, where shared memory between processes cannot be had?
 bool on_network(const std::string& path);
