@@ -16,7 +16,7 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "protocols/base/types.h"
+#include "protocols/base/text.h"
 
 namespace mailhaul::store {
 

@@ -167,6 +167,7 @@ class Maildir {
   // A Maildir has letters for 26 keywords a mailbox: how often one had to be left out of a name (the ledger keeps it).
   [[nodiscard]] std::uint64_t keywords_left_out() const;
 
+  [[nodiscard]] Result<std::uint64_t> size_of(const std::string& directory, const FoundCopy& copy);  // octets on disk
   // The wire octets of a stored message, given back exactly, chunk by chunk.
   Done read(const std::string& directory, const FoundCopy& copy, StoredForm form,
             const std::function<bool(std::string_view)>& visit);

@@ -1,0 +1,155 @@
+// Flags: letters in file names, keywords through dovecot-keywords; and the list of subscribed mailboxes.
+#include <algorithm>
+
+#include "protocols/base/text.h"
+#include "store/maildir_directory.h"
+#include "store/maildir_impl.h"
+
+namespace mailhaul::store {
+namespace {
+
+const std::string kKeywords = "dovecot-keywords";
+const std::string kKeywordsLock = "dovecot-uidlist.lock";  // what Dovecot locks before it changes that file
+const std::string kSubscriptions = "subscriptions";
+const std::string kSubscriptionsLock = "subscriptions.lock";
+constexpr std::string_view kVersion2 = "V\t2\n\n";
+
+bool is_keyword_letter(char c) { return c >= 'a' && c <= 'z'; }
+
+// Letters that stand for nothing we know belong to other programs and stay.
+std::string with_foreign(std::string letters, std::string_view old_letters, const KeywordTable& table) {
+  for (const char c : old_letters) {
+    const bool ours = std::string_view("DFRST").find(c) != std::string_view::npos ||
+                      (is_keyword_letter(c) && !table.keyword(c).empty());
+    if (!ours) letters += c;
+  }
+  std::sort(letters.begin(), letters.end());  // Maildir: ascending, each once
+  letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
+  return letters;
+}
+
+}  // namespace
+
+Result<KeywordTable> Maildir::Impl::table_with(const Handles& handles, const std::set<std::string>& keywords) {
+  const std::scoped_lock guard(keywords_mutex_);
+  const auto load = [&]() -> Result<KeywordTable> {
+    auto text = read_file(fs, *handles.self, kKeywords);
+    if (!text) return text.error();
+    return KeywordTable::parse(text->value_or(""));
+  };
+  auto table = load();
+  if (!table) return table;
+  const auto unknown = [&](const std::string& keyword) { return !table->letter(keyword); };
+  if (table->full() || std::none_of(keywords.begin(), keywords.end(), unknown)) return table;
+  auto locked = DotLock::take(fs, *handles.self, kKeywordsLock, *options.clock, options.lock_wait);
+  if (!locked) return locked.error();
+  table = load();  // somebody may have changed it before the lock was ours
+  if (!table) return table;
+  const std::string before = table->text();
+  for (const auto& keyword : keywords) table->add(keyword);
+  const std::string after = table->text();
+  if (after == before) return table;
+  if (auto marked = mark_receiving(); !marked) return marked.error();
+  if (auto written = replace_file(fs, *handles.tmp, staging.new_name(), *handles.self, kKeywords, after); !written)
+    return written.error();
+  return table;
+}
+
+std::string Maildir::Impl::letters_of(const mail::FlagSet& flags, const KeywordTable& table) {
+  std::string letters = flags.maildir_letters();
+  if (flags.keywords().empty()) return letters;
+  for (const auto& keyword : flags.keywords()) {
+    if (const auto letter = table.letter(keyword))
+      letters += *letter;
+    else
+      ++keywords_left_out;
+  }
+  std::sort(letters.begin(), letters.end());
+  return letters;
+}
+
+std::uint64_t Maildir::keywords_left_out() const { return impl_->keywords_left_out; }
+
+Result<std::string> Maildir::set_flags(const std::string& directory, const FoundCopy& copy,
+                                       const mail::FlagSet& flags) {
+  auto handles = impl_->folders.open(impl_->folders.folder(directory));
+  if (!handles) return handles.error();
+  const bool lettered = std::any_of(copy.name.letters.begin(), copy.name.letters.end(), is_keyword_letter);
+  KeywordTable table;
+  if (lettered || !flags.keywords().empty()) {
+    auto known = impl_->table_with(**handles, {flags.keywords().begin(), flags.keywords().end()});
+    if (!known) return known.error();
+    table = std::move(*known);
+  }
+  const std::string letters = impl_->letters_of(flags, table);
+  FoundCopy now = copy;
+  for (int round = 0; round < 2; ++round) {
+    const std::string wanted = with_foreign(letters, now.name.letters, table);
+    const std::string file = now.file.substr(0, now.file.find(':')) + ":2," + wanted;
+    if (now.in_new ? wanted.empty() : file == now.file) {
+      auto there = impl_->fs.stat(now.in_new ? *(*handles)->fresh : *(*handles)->cur, now.file);
+      if (!there) return there.error();
+      if (*there) return now.file;
+    } else {
+      auto renamed =
+          impl_->fs.rename_new(now.in_new ? *(*handles)->fresh : *(*handles)->cur, now.file, *(*handles)->cur, file);
+      if (!renamed) return renamed.error();
+      if (*renamed == FileSystem::Renamed::Yes) return file;
+      if (*renamed == FileSystem::Renamed::TargetExists)
+        return Error{Scope::Message, Retry::Later, "set flags: " + printable(file) + " is there already", ""};
+    }
+    auto found = impl_->find(**handles, {&copy.name.key, 1});
+    if (!found) return found.error();
+    if (found->empty()) break;
+    now = std::move(found->front());
+  }
+  return Error{Scope::Message, Retry::Later, "set flags of " + printable(copy.file) + ": it is no longer there", ""};
+}
+
+Result<mail::FlagSet> Maildir::flags_of(const std::string& directory, const FoundCopy& copy) {
+  auto flags = mail::FlagSet::from_maildir_letters(copy.name.letters);
+  if (std::none_of(copy.name.letters.begin(), copy.name.letters.end(), is_keyword_letter)) return flags;
+  auto handles = impl_->folders.open(impl_->folders.folder(directory));
+  if (!handles) return handles.error();
+  auto table = impl_->table_with(**handles, {});
+  if (!table) return table.error();
+  for (const char letter : copy.name.letters)
+    if (const auto keyword = table->keyword(letter); !keyword.empty()) flags.add(keyword);
+  return flags;
+}
+
+Done Maildir::Impl::subscribe(std::span<const std::vector<std::string>> mailboxes) {
+  const std::scoped_lock guard(keywords_mutex_);
+  auto handles = folders.open(folders.folder(""));
+  if (!handles) return handles.error();
+  auto locked = DotLock::take(fs, *root, kSubscriptionsLock, *options.clock, options.lock_wait);
+  if (!locked) return locked.error();
+  auto old = read_file(fs, *root, kSubscriptions);
+  if (!old) return old.error();
+  std::string text = old->value_or("");
+  const bool version2 = text.empty() || text.starts_with("V\t2\n");
+  if (text.empty()) text = kVersion2;
+  std::set<std::string, std::less<>> known;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    known.emplace(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  bool changed = false;
+  for (const auto& components : mailboxes) {
+    std::string line;  // Dovecot: version 2 separates levels by TAB, the old format as on the disk
+    for (const auto& part : directory_parts(store::directory_name(options.names, components)))
+      line += (line.empty() ? "" : version2 ? "\t" : ".") + part;
+    if (!known.insert(line).second) continue;
+    if (!text.ends_with('\n')) text += '\n';
+    text += line + "\n";
+    changed = true;
+  }
+  if (!changed) return done();
+  if (auto marked = mark_receiving(); !marked) return marked;
+  return replace_file(fs, *(*handles)->tmp, staging.new_name(), *root, kSubscriptions, text);
+}
+
+Done Maildir::subscribe(std::span<const std::vector<std::string>> mailboxes) { return impl_->subscribe(mailboxes); }
+
+}  // namespace mailhaul::store

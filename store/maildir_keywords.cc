@@ -1,0 +1,116 @@
+#include "store/maildir_keywords.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <thread>
+
+#include "protocols/base/text.h"
+#include "store/maildir_impl.h"
+
+namespace mailhaul::store {
+namespace {
+
+constexpr std::string_view kOurs = ":mailhaul\n";
+constexpr std::int64_t kStale = 120;  // seconds; Dovecot's own limit for its uidlist lock
+constexpr std::chrono::milliseconds kPause{50};
+
+// Whether a lock that somebody holds may be taken away; false, too, if it is gone by now.
+Result<bool> is_dead(FileSystem& fs, Handle& directory, const std::string& name, const Clock& clock) {
+  auto stat = fs.stat(directory, name);
+  if (!stat) return stat.error();
+  if (!*stat) return false;
+  auto content = read_file(fs, directory, name);
+  if (!content) return content.error();
+  return (*stat)->modified + kStale < clock.unix_seconds() || (*content && (*content)->ends_with(kOurs));
+}
+
+}  // namespace
+
+Result<DotLock> DotLock::take(FileSystem& fs, Handle& directory, const std::string& name, const Clock& clock,
+                              std::chrono::milliseconds wait) {
+  for (auto waited = std::chrono::milliseconds(0);;) {
+    auto file = fs.create(directory, name);
+    if (!file) return file.error();
+    if (*file) {
+      DotLock lock(fs, directory, name);
+      if (auto written = fs.write(**file, std::to_string(::getpid()) + std::string(kOurs)); !written)
+        return written.error();
+      return lock;
+    }
+    auto dead = is_dead(fs, directory, name, clock);
+    if (!dead) return dead.error();
+    if (*dead) {
+      if (auto removed = fs.remove(directory, name); !removed) return removed.error();
+      continue;
+    }
+    if (waited >= wait)
+      return Error{Scope::Mailbox, Retry::Later, "another mail program holds " + name,
+                   "Try again later; remove the file if no mail program is running."};
+    std::this_thread::sleep_for(kPause);
+    waited += kPause;
+  }
+}
+
+DotLock::DotLock(DotLock&& other) noexcept
+    : fs_(std::exchange(other.fs_, nullptr)), directory_(other.directory_), name_(std::move(other.name_)) {}
+
+DotLock::~DotLock() {
+  if (fs_ == nullptr) return;
+  try {
+    static_cast<void>(fs_->remove(*directory_, name_));  // what cannot be removed is stale soon
+  } catch (...) {                                        // NOLINT(bugprone-empty-catch): as above
+  }
+}
+
+KeywordTable KeywordTable::parse(std::string_view text) {
+  KeywordTable table;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    std::size_t index = 0;
+    const auto [rest, error] = std::from_chars(line.data(), line.data() + line.size(), index);
+    const std::string_view keyword = line.substr(static_cast<std::size_t>(rest - line.data()));
+    if (error == std::errc() && index < kMost && keyword.size() > 1 && keyword[0] == ' ')
+      table.keywords_[index] = keyword.substr(1);
+  }
+  return table;
+}
+
+std::string KeywordTable::text() const {
+  std::string out;
+  for (std::size_t i = 0; i < kMost; ++i)
+    if (!keywords_[i].empty()) out += std::to_string(i) + " " + keywords_[i] + "\n";
+  return out;
+}
+
+std::optional<char> KeywordTable::letter(std::string_view keyword) const {
+  for (std::size_t i = 0; i < kMost; ++i)
+    if (!keyword.empty() && equal_ignoring_case(keywords_[i], keyword)) return static_cast<char>('a' + i);
+  return std::nullopt;
+}
+
+std::string_view KeywordTable::keyword(char letter) const {
+  return letter >= 'a' && letter <= 'z' ? std::string_view(keywords_[static_cast<std::size_t>(letter - 'a')]) : "";
+}
+
+bool KeywordTable::full() const {
+  return std::none_of(keywords_.begin(), keywords_.end(), [](const auto& keyword) { return keyword.empty(); });
+}
+
+bool KeywordTable::add(std::string_view keyword) {
+  if (letter(keyword)) return true;
+  const auto unwritable = [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F; };
+  if (keyword.empty() || std::any_of(keyword.begin(), keyword.end(), unwritable)) return false;
+  // Behind the last one first: the letter of a gap may still stand in file names.
+  const auto last = std::find_if(keywords_.rbegin(), keywords_.rend(), [](const auto& k) { return !k.empty(); });
+  auto slot = last.base();
+  if (slot == keywords_.end()) slot = std::find(keywords_.begin(), keywords_.end(), std::string());
+  if (slot == keywords_.end()) return false;
+  *slot = keyword;
+  return true;
+}
+
+}  // namespace mailhaul::store
