@@ -10,8 +10,6 @@
 namespace mailhaul::imap {
 namespace {
 
-constexpr std::size_t kMostDigits = 20;  // of 2^64 - 1
-
 Error too_big(std::string_view what, std::uint64_t octets, std::uint64_t limit) {
   const std::string announced = octets == UINT64_MAX ? "more than 2^64" : std::to_string(octets);
   return broken(std::string(what) + " of " + announced + " octets is over the limit of " + std::to_string(limit));
@@ -248,7 +246,7 @@ std::optional<ResponseReader::Announcement> ResponseReader::announced() const {
   std::size_t end = text.size() - 1;
   if (text[end - 1] == '+' || text[end - 1] == '-') --end;
   std::size_t begin = end;
-  while (begin > 0 && is_digit(text[begin - 1]) && end - begin <= kMostDigits) --begin;
+  while (begin > 0 && is_digit(text[begin - 1])) --begin;
   if (begin == end || begin == 0 || text[begin - 1] != '{') return std::nullopt;
   std::uint64_t octets = 0;
   for (const char digit : text.substr(begin, end - begin)) {

@@ -63,6 +63,7 @@ Parsed id(Cursor& c, const Limits& limits, std::uint64_t&) {  // RFC 2971 §3.2
 Parsed vanished(Cursor& c, const Limits& limits, std::uint64_t& work) {  // RFC 7162 §3.2.10
   bool over = false;
   const auto tags = c.at('(') ? c.words(limits.words, over) : std::vector<std::string>{};
+  if (over) return too_many("words", limits.words);
   if (!tags) return nothing();
   c.spaces();
   auto uids = uid_set(c.atom(), limits, work);
