@@ -62,22 +62,39 @@ class ImapClient {
   // the capabilities afterwards. As few round trips as the server allows. Error texts tell a wrong password from an
   // outage from a server that is not IMAP, and never hold a secret. PREAUTH where TLS was required is refused.
   static Result<std::unique_ptr<ImapClient>> connect(const Account&, const ClientOptions&, std::stop_token stop);
+  // The same on a transport that is connected already: a tunnel, or the scripted one of the tests. Security::Tls then
+  // means that the transport itself is secure; StartTls works on one of net::connect_tcp() only.
+  static Result<std::unique_ptr<ImapClient>> over(std::unique_ptr<net::Transport>, const Account&,
+                                                  const ClientOptions&);
   ~ImapClient();
 
   [[nodiscard]] const imap::Session& session() const;
   [[nodiscard]] std::string security() const;  // of the transport
-  [[nodiscard]] std::string greeting() const;  // for quirk recognition
+  // Text of the greeting, for quirk recognition; empty if it came in clear before STARTTLS, for anybody may have
+  // written it.
+  [[nodiscard]] std::string greeting() const;
+  // Work counters: octets as the session sees them (after TLS and DEFLATE), and how often the client had to send while
+  // no command of its own was on the way (its waits for the line, TCP and TLS handshakes and the greeting not counted).
   [[nodiscard]] std::uint64_t octets_received() const;
+  [[nodiscard]] std::uint64_t octets_sent() const;
+  [[nodiscard]] std::uint64_t round_trips() const;
 
   // Runs a script of pipelined commands to its end. Attribution of untagged data:
-  //  * mailbox data (FETCH, EXISTS, EXPUNGE, VANISHED, FLAGS, SEARCH, BODY…, and OK/NO codes such as UIDVALIDITY) goes to
+  //  * mailbox data (FETCH, EXISTS, EXPUNGE, VANISHED, FLAGS, SEARCH, BODY…, and OK/NO codes such as UIDVALIDITY) goes
+  //  to
   //    the listener of the mailbox that is selected at that point of the stream: the listener of the EXAMINE is the
   //    current one from the moment when everything sent before that EXAMINE is answered (RFC 9051 §5.5 makes servers
   //    keep this order), or when [CLOSED] (RFC 7162 §3.2.11) says so. Steps on one mailbox share one listener.
   //    ESEARCH with a tag goes to that command's listener.
-  //  * LIST, LSUB, STATUS, NAMESPACE, ID, ENABLED go to the oldest command in flight that can produce them, or nowhere.
-  // Tagged replies may come in any order. NO and BAD are given to completed(), they do not end the conversation. BYE, a lost
-  // connection, a time-out, a broken stream or a stop end it with an Error (Scope::Account, Retry::Now).
+  //    Without an EXAMINE in this conversation it is the listener of the first step that works on the selected mailbox.
+  //    Nothing is current after a refused EXAMINE.
+  //  * LIST, LSUB, STATUS, NAMESPACE, ID, ENABLED go to the oldest command in flight that can produce them (STATUS: the
+  //  one
+  //    that names the mailbox, if any does), or nowhere.
+  // Tagged replies may come in any order. NO and BAD are given to completed(), they do not end the conversation; a
+  // command that cannot be sent is completed with a BAD of our own. BYE, a lost connection, a time-out, a broken stream
+  // or a stop end it with an Error (Scope::Account, Retry::Now); after any Error the client is good for nothing but its
+  // destruction.
   Done converse(Script& script);
 
   // One command, lock-step, for the simple cases; untagged data goes to `listener` if given.

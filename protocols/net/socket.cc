@@ -56,7 +56,7 @@ Error timed_out(milliseconds idle) {
   return {Scope::Account, Retry::Now, "timed out: nothing moved for " + span_text(idle), ""};
 }
 
-Error stopped() { return {Scope::Account, Retry::Now, "stopped", ""}; }
+Error stopped() { return {Scope::Account, Retry::Now, std::string(kStopped), ""}; }
 
 Socket::Socket(Descriptor fd, const std::stop_token& stop) : fd_(std::move(fd)), stop_(stop) {
   const int on = 1;

@@ -12,6 +12,9 @@
 
 namespace mailhaul::net {
 
+// `what` of the error that a stop request gives, innermost.
+inline constexpr std::string_view kStopped = "stopped";
+
 struct Moved {
   std::size_t sent = 0;
   std::size_t received = 0;

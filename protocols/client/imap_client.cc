@@ -1,0 +1,104 @@
+#include "protocols/client/imap_client.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "protocols/base/text.h"
+#include "protocols/client/connection.h"
+#include "protocols/client/conversation.h"
+#include "protocols/client/login.h"
+
+namespace mailhaul::client {
+
+struct ImapClient::Impl {
+  Connection connection;
+  std::string greeting;
+  std::string place;    // "imap.example.org:993", for errors
+  bool broken = false;  // an error has left the stream at an unknown point
+};
+
+ImapClient::ImapClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ImapClient::~ImapClient() = default;
+
+Result<std::unique_ptr<ImapClient>> ImapClient::connect(const Account& account, const ClientOptions& options,
+                                                        std::stop_token stop) {
+  auto transport = net::connect_tcp(account.endpoint, options.connect, std::move(stop));
+  if (!transport) return transport.error();
+  if (account.security == Security::Tls) {
+    transport = net::start_tls(std::move(*transport), account.endpoint, options.connect);
+    if (!transport) return transport.error();
+  }
+  return over(std::move(*transport), account, options);
+}
+
+Result<std::unique_ptr<ImapClient>> ImapClient::over(std::unique_ptr<net::Transport> transport, const Account& account,
+                                                     const ClientOptions& options) {
+  const std::string place = printable(account.endpoint.host) + ":" + std::to_string(account.endpoint.port);
+  auto impl = std::unique_ptr<Impl>(new Impl{Connection(std::move(transport), options), "", place});
+  if (account.security == Security::Tls) impl->connection.session.secure_from_start();
+  if (account.security == Security::Cleartext) impl->connection.session.allow_cleartext();
+  Result<std::string> greeting = log_in(impl->connection, account);
+  if (!greeting) return greeting.error().in("log in to " + place);
+  impl->greeting = std::move(*greeting);
+  return std::unique_ptr<ImapClient>(new ImapClient(std::move(impl)));
+}
+
+const imap::Session& ImapClient::session() const { return impl_->connection.session; }
+std::string ImapClient::security() const { return impl_->connection.transport().security(); }
+std::string ImapClient::greeting() const { return impl_->greeting; }
+std::uint64_t ImapClient::octets_received() const { return impl_->connection.octets_received(); }
+std::uint64_t ImapClient::octets_sent() const { return impl_->connection.octets_sent(); }
+std::uint64_t ImapClient::round_trips() const { return impl_->connection.round_trips(); }
+
+namespace {
+
+Error used_up() { return {Scope::Account, Retry::Now, "the connection is used up by an earlier error", ""}; }
+
+// One step; remembers how it ended.
+class Single final : public Script, public Listener {
+ public:
+  Single(const imap::Command& command, Listener* listener) : step_(Step{command, this}), listener_(listener) {}
+  std::optional<Step> next() override { return std::exchange(step_, std::nullopt); }
+  Done on(const imap::Event& event) override { return listener_ == nullptr ? done() : listener_->on(event); }
+  Done completed(const imap::Command& command, const imap::StatusText& status) override {
+    status_ = status;
+    return listener_ == nullptr ? done() : listener_->completed(command, status);
+  }
+  [[nodiscard]] const imap::StatusText& status() const { return status_; }
+
+ private:
+  std::optional<Step> step_;
+  Listener* listener_;
+  imap::StatusText status_;
+};
+
+}  // namespace
+
+Done ImapClient::converse(Script& script) {
+  if (impl_->broken) return used_up().in(impl_->place);
+  const std::size_t pipeline = std::max<std::size_t>(impl_->connection.options().pipeline, 1);
+  Done ended = Conversation(impl_->connection, pipeline).run(script);
+  if (ended) return ended;
+  impl_->broken = true;
+  return ended.error().in(impl_->place);
+}
+
+Result<imap::StatusText> ImapClient::command(const imap::Command& command, Listener* listener) {
+  if (impl_->broken) return used_up().in(impl_->place);
+  Single single(command, listener);
+  Done ended = Conversation(impl_->connection, 1, &single).run(single);
+  if (ended) return single.status();
+  impl_->broken = true;
+  return ended.error().in(impl_->place);
+}
+
+void ImapClient::logout() {
+  // Whether it arrives makes no difference: the connection goes away either way.
+  if (impl_->broken || !impl_->connection.submit(imap::Logout{})) return;
+  impl_->broken = true;
+  (void)impl_->connection.pump(std::chrono::milliseconds(200));
+}
+
+}  // namespace mailhaul::client
