@@ -43,6 +43,12 @@ Done Engine::fetch(Group group) {
     if (outcome) outcome = fetch_round(slice, arrivals, committer);
   }
   if (auto all_settled = committer.finish(); !all_settled) return all_settled;
+  for (auto& work : group)
+    if (auto why = arrivals.closed(static_cast<std::size_t>(&work - works_.data())); !why.empty()) {
+      work.report.error = std::move(why);
+      work.clean = false;  // the next run looks again
+      tell(MailboxFailed{work.report.name, work.report.error});
+    }
   if (!outcome) return outcome;
   return give_up(arrivals);
 }

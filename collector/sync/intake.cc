@@ -6,7 +6,7 @@ namespace mailhaul::sync {
 
 void Arrivals::want(std::size_t mailbox, Wanted wanted) {
   const std::lock_guard lock(mutex_);
-  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}};
+  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}};
 }
 
 const Wanted* Arrivals::wanted(std::size_t mailbox) const {
@@ -47,6 +47,17 @@ UidSet Arrivals::missing_of(std::size_t mailbox, const UidSet& uids) const {
   return it == boxes_.end() ? UidSet{} : uids.minus(it->second.taken);
 }
 
+void Arrivals::close(std::size_t mailbox, std::string reason) {
+  const std::lock_guard lock(mutex_);
+  boxes_[mailbox].closed = std::move(reason);
+}
+
+std::string Arrivals::closed(std::size_t mailbox) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = boxes_.find(mailbox);
+  return it == boxes_.end() ? std::string{} : it->second.closed;
+}
+
 std::string Arrivals::reason(std::size_t mailbox, Uid uid) const {
   const std::lock_guard lock(mutex_);
   const auto box = boxes_.find(mailbox);
@@ -65,15 +76,16 @@ UidSet Arrivals::to_ask(std::size_t mailbox) const {
 std::uint64_t Arrivals::missing_count() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t wanted = 0;
-  for (const auto& [index, box] : boxes_) wanted += box.wanted.uids.size();
-  return wanted - taken_;
+  for (const auto& [index, box] : boxes_)
+    if (box.closed.empty()) wanted += box.wanted.uids.size() - box.taken.size();
+  return wanted;
 }
 
 std::vector<std::size_t> Arrivals::mailboxes() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::size_t> out;
   for (const auto& [index, box] : boxes_)
-    if (box.taken.size() < box.wanted.uids.size()) out.push_back(index);
+    if (box.closed.empty() && box.taken.size() < box.wanted.uids.size()) out.push_back(index);
   return out;
 }
 
@@ -192,7 +204,7 @@ Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
 }
 
 Done Intake::lost(const FetchSlice& slice, const Error& error) {
-  slice.uids.each([&](Uid uid) { arrivals_.refuse(slice.mailbox, uid, error.what); });
+  arrivals_.close(slice.mailbox, error.what);
   return done();
 }
 

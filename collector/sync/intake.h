@@ -45,6 +45,9 @@ class Arrivals {
   [[nodiscard]] UidSet to_ask(std::size_t mailbox) const;   // missing, not abandoned
   [[nodiscard]] UidSet missing_of(std::size_t mailbox, const UidSet& uids) const;
   [[nodiscard]] std::string reason(std::size_t mailbox, Uid uid) const;
+  // The mailbox as a whole could not be read: nothing more is asked of it, and nothing that is missing has failed.
+  void close(std::size_t mailbox, std::string reason);
+  [[nodiscard]] std::string closed(std::size_t mailbox) const;  // why; empty: it is open
   [[nodiscard]] std::uint64_t taken() const;
   [[nodiscard]] std::uint64_t missing_count() const;
   [[nodiscard]] std::vector<std::size_t> mailboxes() const;        // with something missing
@@ -56,6 +59,7 @@ class Arrivals {
     Wanted wanted;
     UidSet taken;
     UidSet abandoned;
+    std::string closed;
     std::map<Uid, std::string> reasons;
   };
   mutable std::mutex mutex_;
