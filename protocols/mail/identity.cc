@@ -151,8 +151,8 @@ UidSet UidSet::take_front(std::size_t messages, std::size_t octets) {
   std::size_t used = 0;
   while (!empty() && messages > 0) {
     UidRange& r = ranges_[taken_];
-    UidRange part{r.first,
-                  static_cast<std::uint32_t>(std::min<std::uint64_t>(r.last, r.first + std::uint64_t{messages} - 1))};
+    const std::uint64_t count = std::min<std::uint64_t>(messages, std::uint64_t{r.last} - r.first + 1);
+    UidRange part{r.first, static_cast<std::uint32_t>(r.first + count - 1)};
     const std::size_t comma = front.empty() ? 0 : 1;
     if (used + comma + wire_length(part) > octets) part.last = part.first;
     if (used + comma + wire_length(part) > octets && !front.empty()) break;

@@ -85,7 +85,8 @@ bool decode_shifted(std::string_view base64, std::string& out) {
     }
     const std::uint32_t code = high ? 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00) : unit;
     high = 0;
-    if (represents_itself(code)) return false;  // RFC 3501 §5.1.3: printable US-ASCII must not be shifted
+    if (represents_itself(code) || code == '&')
+      return false;  // RFC 3501 §5.1.3: printable US-ASCII must not be shifted
     put_utf8(out, code);
   }
   return high == 0 && count < 6 && (bits & ((1U << count) - 1)) == 0;
