@@ -112,8 +112,9 @@ Result<std::vector<PlacementRow>> Ledger::placements(MailboxId mailbox, std::uin
 
 Result<std::vector<RunRow>> Ledger::runs(AccountId account, std::size_t limit) {
   return impl_->read([&](sqlite::Database& db) -> Result<std::vector<RunRow>> {
-    auto q = db.use("SELECT id, started, ended, outcome, delivered, octets, failed FROM run WHERE account = ?1 "
-                    "ORDER BY id DESC LIMIT ?2");
+    auto q = db.use(
+        "SELECT id, started, ended, outcome, delivered, octets, failed FROM run WHERE account = ?1 "
+        "ORDER BY id DESC LIMIT ?2");
     q->bind(1, account.value);
     q->bind(2, limit);
     std::vector<RunRow> found;

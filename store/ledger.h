@@ -31,13 +31,13 @@ using MailboxId = Strong<struct MailboxIdTag, std::int64_t>;
 using RunId = Strong<struct RunIdTag, std::int64_t>;
 
 enum class MessageState : std::uint8_t {
-  Listed = 0,     // known, not yet delivered: the intent
+  Listed = 0,  // known, not yet delivered: the intent
   Delivered = 1,
-  Excluded = 2,   // reason
-  Failed = 3,     // reason, attempts, next try
-  Gone = 4,       // proved vanished before it was delivered
-  Vanished = 5,   // delivered, since proved vanished at the source
-  Orphan = 6,     // of an old generation, not yet matched
+  Excluded = 2,  // reason
+  Failed = 3,    // reason, attempts, next try
+  Gone = 4,      // proved vanished before it was delivered
+  Vanished = 5,  // delivered, since proved vanished at the source
+  Orphan = 6,    // of an old generation, not yet matched
 };
 inline constexpr std::size_t kMessageStates = 7;
 std::string_view to_text(MessageState state);  // "listed" …
@@ -57,40 +57,40 @@ struct Tally {  // per state: how many rows, and the wire octets of those whose 
 
 struct MailboxRow {
   MailboxId id;
-  std::string raw_name;                 // as the server spells it
+  std::string raw_name;  // as the server spells it
   std::optional<char> delimiter;
-  std::string destination;              // directory name in the Maildir
-  std::uint32_t generation = 0;         // counts UIDVALIDITY lives, from 1
+  std::string destination;       // directory name in the Maildir
+  std::uint32_t generation = 0;  // counts UIDVALIDITY lives, from 1
   std::optional<mail::UidValidity> uid_validity;
-  mail::Uid floor{1};                   // every existing UID below it has a row in this generation
-  std::optional<mail::ModSeq> modseq;   // every change up to it is in the ledger; nullopt: unknown
+  mail::Uid floor{1};                          // every existing UID below it has a row in this generation
+  std::optional<mail::ModSeq> modseq;          // every change up to it is in the ledger; nullopt: unknown
   std::optional<std::uint64_t> exists_seen;    // EXISTS at the last clean observation
   std::optional<std::uint64_t> uid_next_seen;  // as reported then
   std::optional<std::string> mailbox_id;       // RFC 8474
-  std::int64_t last_full_audit = 0;     // Unix seconds
-  std::string held;                     // why removals are frozen; empty: they are not
-  Tally tally;                          // of the current generation
+  std::int64_t last_full_audit = 0;            // Unix seconds
+  std::string held;                            // why removals are frozen; empty: they are not
+  Tally tally;                                 // of the current generation
   bool operator==(const MailboxRow&) const = default;
 };
 
 struct MessageRow {
   mail::Uid uid;
   MessageState state = MessageState::Listed;
-  mail::FlagSet base;                        // flags both sides last agreed on (delivered rows)
-  std::optional<mail::FlagSet> next_base;    // meant next: written before the destination is touched
-  std::optional<std::uint64_t> octets;       // on the wire, once received; before that RFC822.SIZE if it was asked for
-  std::optional<std::int64_t> internal_date; // Unix seconds
-  std::uint8_t date_source = 0;              // 0 INTERNALDATE, 1 Received, 2 Date, 3 neighbour, 4 now
+  mail::FlagSet base;                         // flags both sides last agreed on (delivered rows)
+  std::optional<mail::FlagSet> next_base;     // meant next: written before the destination is touched
+  std::optional<std::uint64_t> octets;        // on the wire, once received; before that RFC822.SIZE if it was asked for
+  std::optional<std::int64_t> internal_date;  // Unix seconds
+  std::uint8_t date_source = 0;               // 0 INTERNALDATE, 1 Received, 2 Date, 3 neighbour, 4 now
   StoredForm form = StoredForm::Lf;
   std::optional<mail::Sha256Digest> sha256;  // of the wire octets
   std::string message_id;                    // evidence; empty: none or not yet read
   std::array<std::uint8_t, 16> header_digest{};
-  std::string email_id;                      // RFC 8474 EMAILID; empty: none
-  std::uint32_t reuse = 0;                   // counter for reused UIDs; part of the key
-  std::string reason;                        // excluded, failed: why, with the server's own words
+  std::string email_id;     // RFC 8474 EMAILID; empty: none
+  std::uint32_t reuse = 0;  // counter for reused UIDs; part of the key
+  std::string reason;       // excluded, failed: why, with the server's own words
   std::uint32_t attempts = 0;
-  std::int64_t next_try = 0;                 // Unix seconds; 0: now
-  std::int64_t missing_since = 0;            // Unix seconds; 0: not missed
+  std::int64_t next_try = 0;       // Unix seconds; 0: now
+  std::int64_t missing_since = 0;  // Unix seconds; 0: not missed
   bool operator==(const MessageRow&) const = default;
 };
 
@@ -129,8 +129,8 @@ class Ledger {
   // reads of its own). `generation` 0 means the mailbox's current one; an unknown mailbox or generation is an Error.
   Result<std::vector<AccountRow>> accounts();
   Result<std::optional<AccountRow>> account(std::string_view identity);
-  Result<std::vector<MailboxRow>> mailboxes(AccountId account);               // in the order they were added
-  Result<std::vector<GenerationRow>> generations(MailboxId mailbox);          // oldest first
+  Result<std::vector<MailboxRow>> mailboxes(AccountId account);       // in the order they were added
+  Result<std::vector<GenerationRow>> generations(MailboxId mailbox);  // oldest first
   // Rows of one generation, uid ascending, first <= uid <= last, at most `limit`.
   Result<std::vector<MessageRow>> messages(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last,
                                            std::size_t limit);
@@ -139,7 +139,8 @@ class Ledger {
   Result<mail::UidSet> uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,
                             std::int64_t due_by = INT64_MAX);
   // Copies, uid ascending; a message may have several.
-  Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last);
+  Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first,
+                                               mail::Uid last);
   Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);  // newest first; ended == 0: it was cut off
   Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);  // of all generations; from the tallies
   // Every row of every generation, by mailbox, generation and UID, with its copies. The ledger is free between windows
@@ -160,7 +161,7 @@ class Ledger {
     Transaction(Transaction&&) noexcept;
 
     Result<AccountRow> add_account(std::string_view identity, std::string_view uuid);
-    Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);       // row.id ignored; generation 1
+    Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);  // row.id ignored; generation 1
     // All but id and tally; a row of another generation than the current one is refused. The same values: no write.
     Done update_mailbox(const MailboxRow& row);
     // A new generation: the rows of the old one become orphans, floor 1, modseq and what was seen unknown (in the same
@@ -169,21 +170,27 @@ class Ledger {
 
     // Inserts rows in state Listed for UIDs that have none in the current generation; leaves existing rows alone.
     Done list(MailboxId mailbox, std::uint32_t generation, const mail::UidSet& uids);
-    Done put(MailboxId mailbox, std::uint32_t generation, const MessageRow& row);   // insert or replace, tallies follow
+    Done put(MailboxId mailbox, std::uint32_t generation, const MessageRow& row);  // insert or replace, tallies follow
     // The settling of deliveries and adoptions: rows become Delivered (Orphan, if their generation ended meanwhile),
     // placements are added. Reason, attempts and next_try are cleared; octets, date, digests and ids that the given
     // row lacks stay as they were. Fast path, fastest in ascending order.
-    struct Settled { MessageRow row; std::string_view directory; DeliveryKey key; };
+    struct Settled {
+      MessageRow row;
+      std::string_view directory;
+      DeliveryKey key;
+    };
     Done settle(MailboxId mailbox, std::uint32_t generation, std::span<const Settled> settled);
     // State and reason of an existing row, nothing else. The same values: no write.
-    Done set_state(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, MessageState state, std::string_view reason = {});
+    Done set_state(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, MessageState state,
+                   std::string_view reason = {});
     // Flags: the intent, then the settled base.
     Done intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& next_base);
     Done settle_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& base);
     Done remove_placement(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);  // all copies of the message
     // A message of an old generation recognised under a new UID: the row moves, its key (and so its file) stays. It
     // becomes Delivered if it has a copy, else Listed. Takes the place of a row that has no copy; refuses another.
-    Done rebind(MailboxId mailbox, std::uint32_t from_generation, mail::Uid from, std::uint32_t generation, mail::Uid to);
+    Done rebind(MailboxId mailbox, std::uint32_t from_generation, mail::Uid from, std::uint32_t generation,
+                mail::Uid to);
 
     Result<RunId> start_run(AccountId account, std::int64_t now);
     Done end_run(const RunRow& row);

@@ -40,7 +40,8 @@ struct Ledger::Impl {
       const std::lock_guard hold(reading);
       return f(*reader);
     }
-    if (owner.load() == std::this_thread::get_id()) return rows::refused("a read while this thread holds a transaction");
+    if (owner.load() == std::this_thread::get_id())
+      return rows::refused("a read while this thread holds a transaction");
     const std::lock_guard hold(writing);
     return f(*writer);
   }
@@ -90,11 +91,13 @@ struct Ledger::Transaction::Impl {
   // Every change of a row's state or size goes through here: nullopt stands for a row that is not there.
   static void moved(OpenLife& life, const std::optional<Stored>& before, const std::optional<Stored>& after);
   Result<std::optional<Stored>> stored(std::int64_t key);
+  static Result<std::optional<Stored>> stored(sqlite::Statement& select, std::int64_t key);
   Result<std::int64_t> directory(std::string_view name);
   Result<bool> has_copy(std::int64_t key);
   Done flush();  // the tallies' changes into the table
   Done orphan_all(OpenLife& life);
-  Done settle_one(OpenLife& life, const Settled& settled);
+  Done list(OpenLife& life, const mail::UidSet& uids);
+  Done settle(OpenLife& life, std::span<const Settled> batch);
   Done put_one(OpenLife& life, const MessageRow& row);
   Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity);
   Done rebind(OpenLife& old_life, mail::Uid from, OpenLife& new_life, mail::Uid to);

@@ -55,27 +55,18 @@ Done prepare_file(const std::string& path) {
   auto kind = sqlite::kind_of_file(path);
   if (!kind) return kind.error().in("state");
   switch (*kind) {
-    case sqlite::FileKind::Fresh: return create_private(path);
-    case sqlite::FileKind::Database: return done();
+    case sqlite::FileKind::Fresh:
+      return create_private(path);
+    case sqlite::FileKind::Database:
+      return done();
     case sqlite::FileKind::Damaged:
       return Error{Scope::Service, Retry::AfterUserAction,
                    "state " + path + ": the file is damaged: its end is missing", kDamaged};
-    case sqlite::FileKind::Foreign: break;
+    case sqlite::FileKind::Foreign:
+      break;
   }
   return Error{Scope::Service, Retry::AfterUserAction, "state " + path + ": not a mailhaul state, or a damaged one",
                kDamaged};
-}
-
-// Nothing of ours has number 0 and tables; something of ours has our application id.
-Done check_ours(sqlite::Database& db, const std::string& path) {
-  auto id = db.query_integer("PRAGMA application_id");
-  if (!id) return id.error();
-  if (*id == kApplicationId) return done();
-  auto tables = db.query_integer("SELECT count(*) FROM sqlite_schema");
-  if (!tables) return tables.error();
-  if (*id == 0 && *tables == 0) return done();
-  return Error{Scope::Service, Retry::AfterUserAction, "state " + path + ": a SQLite database, but not one of mailhaul",
-               "Name another --state file."};
 }
 
 Done upgrade(sqlite::Database& db, const std::string& path, std::span<const migrations::Migration> migrations) {
@@ -128,10 +119,10 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Ledg
   sqlite::Database::Options how;
   how.exclusive = options.exclusive || (!memory && sqlite::on_network(name));
   how.max_pages = options.max_pages;
+  how.application_id = kApplicationId;
   how.advice_if_damaged = kDamaged;
   auto writer = sqlite::Database::open(name, how);
   if (!writer) return writer.error().in("state");
-  if (auto ok = check_ours(**writer, name); !ok) return ok.error();
   if (auto ok = upgrade(**writer, name, options.migrations); !ok) return ok.error();
   impl->writer = std::move(*writer);
   if (!memory && impl->writer->shareable()) {

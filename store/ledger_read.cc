@@ -7,9 +7,9 @@ namespace mailhaul::store::rows {
 namespace {
 
 // The first ten as bind_mailbox() numbers them.
-#define MAILHAUL_MAILBOX_SELECT                                                                                  \
-  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, "     \
-  "last_full_audit, held, mailbox.id, mailbox.generation, generation.uid_validity, " MAILHAUL_TALLY_COLUMNS      \
+#define MAILHAUL_MAILBOX_SELECT                                                                              \
+  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, " \
+  "last_full_audit, held, mailbox.id, mailbox.generation, generation.uid_validity, " MAILHAUL_TALLY_COLUMNS  \
   " FROM mailbox JOIN generation ON generation.mailbox = mailbox.id AND generation.number = mailbox.generation "
 
 template <class T>
@@ -127,20 +127,24 @@ void bind_mailbox(sqlite::Statement& q, const MailboxRow& row) {
   q.bind(2, row.delimiter);
   q.bind_text(3, row.destination);
   q.bind(4, row.floor.value);
-  if (row.modseq) q.bind(5, row.modseq->value);
-  else q.bind_null(5);
+  if (row.modseq)
+    q.bind(5, row.modseq->value);
+  else
+    q.bind_null(5);
   q.bind(6, row.exists_seen);
   q.bind(7, row.uid_next_seen);
-  if (row.mailbox_id) q.bind_text(8, *row.mailbox_id);
-  else q.bind_null(8);
+  if (row.mailbox_id)
+    q.bind_text(8, *row.mailbox_id);
+  else
+    q.bind_null(8);
   q.bind(9, row.last_full_audit);
   q.bind_text(10, row.held);
 }
 
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
                                          std::size_t limit) {
-  auto q = db.use("SELECT id, " MAILHAUL_MESSAGE_COLUMNS
-                  " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3");
+  auto q =
+      db.use("SELECT id, " MAILHAUL_MESSAGE_COLUMNS " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3");
   q->bind(1, life.key(first));
   q->bind(2, life.key(last));
   q->bind(3, limit);
@@ -155,12 +159,12 @@ Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life,
 
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,
                           std::int64_t due_by) {
-  // "state <> 1" repeats the condition of the partial index, which is how SQLite sees that it may use it.
+  // "state <> 1" repeats the condition of the partial index; INDEXED BY makes any other plan an error.
+#define MAILHAUL_UNDELIVERED \
+  "SELECT id FROM message INDEXED BY message_undelivered WHERE state <> 1 AND state = ?3 AND id BETWEEN ?1 AND ?2 "
   static constexpr char kDelivered[] = "SELECT id FROM message WHERE state = 1 AND id BETWEEN ?1 AND ?2 ORDER BY id";
-  static constexpr char kOthers[] =
-      "SELECT id FROM message WHERE state <> 1 AND state = ?3 AND id BETWEEN ?1 AND ?2 ORDER BY id";
-  static constexpr char kDue[] =
-      "SELECT id FROM message WHERE state <> 1 AND state = ?3 AND id BETWEEN ?1 AND ?2 AND next_try <= ?4 ORDER BY id";
+  static constexpr char kOthers[] = MAILHAUL_UNDELIVERED "ORDER BY id";
+  static constexpr char kDue[] = MAILHAUL_UNDELIVERED "AND next_try <= ?4 ORDER BY id";
   mail::UidSet all;
   for (std::size_t s = 0; s < kMessageStates; ++s) {
     const auto state = static_cast<MessageState>(s);
@@ -173,15 +177,17 @@ Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<cons
     if (due) q->bind(4, due_by);
     mail::UidSet set;
     if (auto ok = gather(*q, set); !ok) return ok.error();
-    if (all.empty()) all = std::move(set);
-    else all.merge(set);
+    if (all.empty())
+      all = std::move(set);
+    else
+      all.merge(set);
   }
   return all;
 }
 
 Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last) {
   auto q = db.use(
-      "SELECT message, name, key FROM placement JOIN directory ON directory.id = placement.directory "
+      "SELECT message, name, key FROM placement CROSS JOIN directory ON directory.id = placement.directory "
       "WHERE message BETWEEN ?1 AND ?2 ORDER BY message");
   q->bind(1, life.key(first));
   q->bind(2, life.key(last));

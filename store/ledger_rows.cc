@@ -27,8 +27,10 @@ mail::FlagSet flags_from(std::uint8_t bits, std::string_view text) {
 }
 
 void bind_text_or_null(sqlite::Statement& statement, int parameter, std::string_view text) {
-  if (text.empty()) statement.bind_null(parameter);
-  else statement.bind_text(parameter, text);
+  if (text.empty())
+    statement.bind_null(parameter);
+  else
+    statement.bind_text(parameter, text);
 }
 
 template <class Digest>
@@ -86,11 +88,15 @@ void BoundMessage::bind(sqlite::Statement& statement, std::int64_t key, const Me
   statement.bind(8, row.internal_date);
   statement.bind(9, row.date_source);
   statement.bind(10, row.form);
-  if (row.sha256) statement.bind_blob(11, *row.sha256);
-  else statement.bind_null(11);
+  if (row.sha256)
+    statement.bind_blob(11, *row.sha256);
+  else
+    statement.bind_null(11);
   bind_text_or_null(statement, 12, row.message_id);
-  if (row.header_digest != decltype(row.header_digest){}) statement.bind_blob(13, row.header_digest);
-  else statement.bind_null(13);
+  if (row.header_digest != decltype(row.header_digest){})
+    statement.bind_blob(13, row.header_digest);
+  else
+    statement.bind_null(13);
   bind_text_or_null(statement, 14, row.email_id);
   statement.bind(15, row.reuse);
   bind_text_or_null(statement, 16, row.reason);

@@ -33,8 +33,8 @@ inline mail::Uid uid_of(std::int64_t key) { return mail::Uid{static_cast<std::ui
 Result<Life> find_life(sqlite::Database& db, MailboxId mailbox, std::uint32_t generation);  // 0: the current one
 
 // The columns of `message` after id, in the order that bind_message() and read_message() use.
-#define MAILHAUL_MESSAGE_COLUMNS                                                                     \
-  "state, flags, keywords, next_flags, next_keywords, octets, internal_date, date_source, form, "    \
+#define MAILHAUL_MESSAGE_COLUMNS                                                                  \
+  "state, flags, keywords, next_flags, next_keywords, octets, internal_date, date_source, form, " \
   "sha256, message_id, header_digest, email_id, reuse, reason, attempts, next_try, missing_since"
 
 // Binds id to parameter 1 and the columns to 2 … 19. Lives until the statement has been stepped, with `row`.
@@ -47,13 +47,14 @@ class BoundMessage {
 };
 MessageRow read_message(const sqlite::Statement& statement);  // columns: id, then as above
 std::string joined(const mail::FlagSet& flags);               // its keywords as stored
-void bind_flags(sqlite::Statement& statement, int bits, int keywords, const mail::FlagSet& flags, const std::string& text);
+void bind_flags(sqlite::Statement& statement, int bits, int keywords, const mail::FlagSet& flags,
+                const std::string& text);
 
 // The tally columns of `generation`, as SELECT list and as fourteen columns from `first` on.
-#define MAILHAUL_TALLY_COLUMNS                                                                       \
+#define MAILHAUL_TALLY_COLUMNS                                                                         \
   "generation.listed, generation.delivered, generation.excluded, generation.failed, generation.gone, " \
-  "generation.vanished, generation.orphan, generation.listed_octets, generation.delivered_octets, "  \
-  "generation.excluded_octets, generation.failed_octets, generation.gone_octets, "                   \
+  "generation.vanished, generation.orphan, generation.listed_octets, generation.delivered_octets, "    \
+  "generation.excluded_octets, generation.failed_octets, generation.gone_octets, "                     \
   "generation.vanished_octets, generation.orphan_octets"
 Tally read_tally(const sqlite::Statement& statement, int first);
 

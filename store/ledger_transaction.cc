@@ -63,15 +63,7 @@ Done Ledger::Transaction::list(MailboxId mailbox, std::uint32_t generation, cons
     auto life = impl_->life(mailbox, generation);
     if (!life) return life.error();
     if (!(*life)->current) return rows::refused("UIDs listed for a generation that has ended");
-    auto q = impl_->db.use("INSERT INTO message (id, state) VALUES (?1, 0) ON CONFLICT DO NOTHING");
-    for (const auto& range : uids.ranges()) {
-      for (std::uint64_t uid = range.first; uid <= range.last; ++uid) {
-        q->bind(1, (*life)->key(mail::Uid{static_cast<std::uint32_t>(uid)}));
-        if (auto ok = q->run(); !ok) return ok;
-        if (impl_->db.changes() == 1) Impl::moved(**life, std::nullopt, Impl::Stored{});
-      }
-    }
-    return done();
+    return impl_->list(**life, uids);
   });
 }
 
@@ -87,9 +79,7 @@ Done Ledger::Transaction::settle(MailboxId mailbox, std::uint32_t generation, st
   return impl_->attempt([&]() -> Done {
     auto life = impl_->life(mailbox, generation);
     if (!life) return life.error();
-    for (const auto& one : settled)
-      if (auto ok = impl_->settle_one(**life, one); !ok) return ok;
-    return done();
+    return impl_->settle(**life, settled);
   });
 }
 
@@ -102,11 +92,14 @@ Done Ledger::Transaction::set_state(MailboxId mailbox, std::uint32_t generation,
     auto before = impl_->stored(key);
     if (!before) return before.error();
     if (!*before) return rows::refused("no row for UID " + std::to_string(uid.value));
-    auto q = impl_->db.use("UPDATE message SET state = ?2, reason = ?3 WHERE id = ?1 AND (state <> ?2 OR reason IS NOT ?3)");
+    auto q =
+        impl_->db.use("UPDATE message SET state = ?2, reason = ?3 WHERE id = ?1 AND (state <> ?2 OR reason IS NOT ?3)");
     q->bind(1, key);
     q->bind(2, state);
-    if (reason.empty()) q->bind_null(3);
-    else q->bind(3, reason);
+    if (reason.empty())
+      q->bind_null(3);
+    else
+      q->bind(3, reason);
     if (auto ok = q->run(); !ok) return ok;
     Impl::moved(**life, *before, Impl::Stored{state, (*before)->octets});
     return done();

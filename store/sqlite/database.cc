@@ -44,25 +44,29 @@ Error Core::error(int code) {
   const int exact = (extended & 0xff) == (code & 0xff) ? extended : code;
   const std::string text = printable(handle ? sqlite3_errmsg(handle) : sqlite3_errstr(code));
   switch (code & 0xff) {
-    case SQLITE_FULL: break;
+    case SQLITE_FULL:
+      break;
     case SQLITE_IOERR:
       lost_write = lost_write || exact == SQLITE_IOERR_FSYNC || exact == SQLITE_IOERR_DIR_FSYNC;
       if (number == ENOSPC || number == EDQUOT || exact == SQLITE_IOERR_SHMSIZE) break;
       return made(Retry::Later, path + ": " + text + (number ? " (" + errno_text(number) + ")" : ""),
                   "Look at the disk's health and at the system log.");
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return made(Retry::AfterUserAction, path + ": the file is damaged: " + text, advice_if_damaged);
+    case SQLITE_NOTADB:
+      return made(Retry::AfterUserAction, path + ": the file is damaged: " + text, advice_if_damaged);
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
     case SQLITE_CANTOPEN:
-      return made(Retry::AfterUserAction, path + ": cannot be written: " + text,
-                  kMustBeWritable);
+      return made(Retry::AfterUserAction, path + ": cannot be written: " + text, kMustBeWritable);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL: return made(Retry::Later, path + ": locked by another program: " + text);
-    case SQLITE_NOMEM: return made(Retry::Later, path + ": " + text);
-    default: return made(Retry::Never, path + ": " + text);
+    case SQLITE_PROTOCOL:
+      return made(Retry::Later, path + ": locked by another program: " + text);
+    case SQLITE_NOMEM:
+      return made(Retry::Later, path + ": " + text);
+    default:
+      return made(Retry::Never, path + ": " + text);
   }
   return made(Retry::AfterUserAction, path + ": the disk is full" + (number ? " (" + errno_text(number) + ")" : ""),
               "Free some space and run it again; nothing that was confirmed is lost.");
@@ -81,15 +85,18 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, const 
   // SQLite falls back to reading only when it may not write; finding that out at the first commit is too late.
   if (sqlite3_db_readonly(core.handle, "main") == 1) return core.error(SQLITE_READONLY);
 
-  std::string setup = "PRAGMA trusted_schema=OFF;PRAGMA foreign_keys=ON;PRAGMA mmap_size=0;PRAGMA temp_store=FILE;";
-  setup += "PRAGMA cache_size=-" + std::to_string(options.cache_kib) + ";";
-  // Must come before the journal mode: the WAL index then lives in this process's memory, not in a shared file.
-  if (options.exclusive) setup += "PRAGMA locking_mode=EXCLUSIVE;";
-  setup += "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;";
-  setup += "PRAGMA wal_autocheckpoint=" + std::to_string(options.wal_pages) + ";";
-  setup += "PRAGMA journal_size_limit=" + std::to_string(options.wal_limit) + ";";
-  if (options.max_pages > 0) setup += "PRAGMA max_page_count=" + std::to_string(options.max_pages) + ";";
-  if (auto ok = database->execute(setup.c_str()); !ok) return ok.error();
+  // Nothing up to the check of the owner touches the file. Exclusive has to be said before the journal mode: the index
+  // of the WAL then lives in this process's memory, not in a shared file.
+  std::string first = "PRAGMA trusted_schema=OFF;PRAGMA foreign_keys=ON;PRAGMA mmap_size=0;PRAGMA temp_store=FILE;";
+  first += "PRAGMA cache_size=-" + std::to_string(options.cache_kib) + ";";
+  if (options.exclusive) first += "PRAGMA locking_mode=EXCLUSIVE;";
+  if (auto ok = database->execute(first.c_str()); !ok) return ok.error();
+  if (auto ok = database->check_owner(options.application_id); !ok) return ok.error();
+  std::string second = "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;";
+  second += "PRAGMA wal_autocheckpoint=" + std::to_string(options.wal_pages) + ";";
+  second += "PRAGMA journal_size_limit=" + std::to_string(options.wal_limit) + ";";
+  if (options.max_pages > 0) second += "PRAGMA max_page_count=" + std::to_string(options.max_pages) + ";";
+  if (auto ok = database->execute(second.c_str()); !ok) return ok.error();
   Statement mode(core, "PRAGMA journal_mode");
   auto row = mode.step();
   if (!row) return row.error();
@@ -98,6 +105,17 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, const 
 }
 
 Database::~Database() = default;
+
+Done Database::check_owner(std::int64_t application_id) {
+  if (application_id == 0) return done();
+  auto id = query_integer("PRAGMA application_id");
+  if (!id) return id.error();
+  if (*id == application_id) return done();
+  auto tables = query_integer("SELECT count(*) FROM sqlite_schema");
+  if (!tables) return tables.error();
+  if (*id == 0 && *tables == 0) return done();
+  return made(Retry::AfterUserAction, core_.path + ": a SQLite database of another program", "Name another file.");
+}
 
 Done Database::execute(const char* sql) {
   const int code = sqlite3_exec(core_.handle, sql, nullptr, nullptr, nullptr);
@@ -151,8 +169,8 @@ Result<int> Database::schema_version() {
 }
 
 Done Database::migrate(int version, const char* sql) {
-  const std::string all = "BEGIN IMMEDIATE;\n" + std::string(sql) +
-                          "\n;PRAGMA user_version=" + std::to_string(version) + ";COMMIT;";
+  const std::string all =
+      "BEGIN IMMEDIATE;\n" + std::string(sql) + "\n;PRAGMA user_version=" + std::to_string(version) + ";COMMIT;";
   if (auto ok = execute(all.c_str()); !ok) {
     Error error = ok.error();
     if (in_transaction()) (void)execute("ROLLBACK");  // the first error is the one to tell
@@ -187,15 +205,15 @@ Result<FileKind> kind_of_file(const std::string& path) {
 }
 
 bool on_network(const std::string& path) {
-  static constexpr std::array<std::uint32_t, 9> kTypes{0x6969,      // NFS
-                                                       0x517B,      // SMB
-                                                       0xFF534D42,  // CIFS
-                                                       0xFE534D42,  // SMB2
-                                                       0x01021997,  // 9P
-                                                       0x5346414F,  // AFS
-                                                       0x00C36400,  // Ceph
-                                                       0x564C,      // NCP
-                                                       0x65735546}; // FUSE: sshfs and the like
+  static constexpr std::array<std::uint32_t, 9> kTypes{0x6969,       // NFS
+                                                       0x517B,       // SMB
+                                                       0xFF534D42,   // CIFS
+                                                       0xFE534D42,   // SMB2
+                                                       0x01021997,   // 9P
+                                                       0x5346414F,   // AFS
+                                                       0x00C36400,   // Ceph
+                                                       0x564C,       // NCP
+                                                       0x65735546};  // FUSE: sshfs and the like
   struct statfs status {};
   const auto parent = std::filesystem::path(path).parent_path().string();
   if (::statfs(parent.empty() ? "." : parent.c_str(), &status) != 0) return false;

@@ -48,26 +48,27 @@ class Statement {
   void bind_null(int parameter);
 
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  void bind(int parameter, T value) {
-    bind_integer(parameter, static_cast<std::int64_t>(value));
-  }
+  requires std::is_integral_v<T> || std::is_enum_v<T>
+  void bind(int parameter, T value) { bind_integer(parameter, static_cast<std::int64_t>(value)); }
   void bind(int parameter, std::string_view text) { bind_text(parameter, text); }
   template <class T>
   void bind(int parameter, const std::optional<T>& value) {
-    if (value) bind(parameter, *value);
-    else bind_null(parameter);
+    if (value)
+      bind(parameter, *value);
+    else
+      bind_null(parameter);
   }
 
   [[nodiscard]] bool prepared() const { return statement_ != nullptr; }
   Result<bool> step();  // true: a row is there; false: done, and the statement is reset
   Done run();           // to the end, for statements without rows
+  void rewind();        // ready for another step(), with the values bound before
   void reset();         // forgets the bound values too
 
   [[nodiscard]] bool is_null(int column) const;
   [[nodiscard]] std::int64_t integer(int column) const;
-  [[nodiscard]] std::string_view text(int column) const;                 // valid until the next step() or reset()
-  [[nodiscard]] std::span<const std::uint8_t> blob(int column) const;    // likewise
+  [[nodiscard]] std::string_view text(int column) const;               // valid until the next step() or reset()
+  [[nodiscard]] std::span<const std::uint8_t> blob(int column) const;  // likewise
 
   template <class T>
   [[nodiscard]] T as(int column) const {  // integers come back with the bits they were bound with
@@ -98,10 +99,11 @@ class Database {
  public:
   struct Options {
     int cache_kib = 2048;
-    int wal_pages = 1000;             // checkpoint once the WAL holds so many pages
-    std::int64_t wal_limit = 8 << 20; // octets of WAL kept after a checkpoint
-    int max_pages = 0;                // 0: no limit (tests provoke a full disk with it)
-    bool exclusive = false;           // no other connection, no shared memory: for network file systems
+    int wal_pages = 1000;              // checkpoint once the WAL holds so many pages
+    std::int64_t wal_limit = 8 << 20;  // octets of WAL kept after a checkpoint
+    int max_pages = 0;                 // 0: no limit (tests provoke a full disk with it)
+    std::int64_t application_id = 0;   // not 0: a file that has tables and another id is refused, untouched
+    bool exclusive = false;            // no other connection, no shared memory: for network file systems
     std::string advice_if_damaged;
   };
 
@@ -129,6 +131,7 @@ class Database {
 
  private:
   Database() = default;
+  Done check_owner(std::int64_t application_id);
   Core core_;
   std::unordered_map<const char*, Statement> statements_;
   bool shareable_ = false;

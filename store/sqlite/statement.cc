@@ -55,6 +55,8 @@ Done Statement::run() {
   }
 }
 
+void Statement::rewind() { sqlite3_reset(statement_); }
+
 void Statement::reset() {
   if (!statement_) return;
   sqlite3_reset(statement_);

@@ -114,7 +114,8 @@ class History {
     const auto generation = generation_of(box);
     switch (pick(12)) {
       case 0:
-      case 1: return list(t, box, current);
+      case 1:
+        return list(t, box, current);
       case 2:
       case 3: {
         const auto row = some_row(uid());
@@ -124,17 +125,22 @@ class History {
       }
       case 4:
       case 5:
-      case 6: return settle(t, box, generation);
-      case 7: return set_state(t, box, generation);
-      case 8: return flags(t, box, generation);
+      case 6:
+        return settle(t, box, generation);
+      case 7:
+        return set_state(t, box, generation);
+      case 8:
+        return flags(t, box, generation);
       case 9: {
         const auto u = uid();
         good(t.remove_placement(box, generation, u));
         model_.copies.erase({box.value, generation, u.value});
         return;
       }
-      case 10: return pick(4) ? rebind(t, box, generation, current) : new_generation(t, box);
-      default: return rebind(t, box, generation, current);
+      case 10:
+        return pick(4) ? rebind(t, box, generation, current) : new_generation(t, box);
+      default:
+        return rebind(t, box, generation, current);
     }
   }
 

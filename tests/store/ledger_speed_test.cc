@@ -75,7 +75,8 @@ Spent settle_all(Ledger& ledger, MailboxId mailbox, std::uint32_t rows, std::uin
   std::vector<Ledger::Transaction::Settled> batch;
   for (std::uint32_t uid = 1; uid <= rows;) {
     batch.clear();
-    for (; uid <= rows && batch.size() < batch_size; ++uid) batch.push_back({delivered_row(uid), ".Gro&AN8-", key_of(uid)});
+    for (; uid <= rows && batch.size() < batch_size; ++uid)
+      batch.push_back({delivered_row(uid), ".Gro&AN8-", key_of(uid)});
     Watch whole;
     auto t = good(ledger.begin());
     Watch inside;
@@ -131,8 +132,7 @@ TEST_CASE("speed: a first collection") {
   std::printf("ledger, %u rows in one mailbox:\n", rows);
   collect(scratch.state(), rows, true);
   const auto size = std::filesystem::file_size(scratch.state());
-  std::printf("  file %.1f MB, %.0f octets a row\n", static_cast<double>(size) / 1e6,
-              static_cast<double>(size) / rows);
+  std::printf("  file %.1f MB, %.0f octets a row\n", static_cast<double>(size) / 1e6, static_cast<double>(size) / rows);
   CHECK(size / rows < 250);
   Watch watch;
   auto ledger = opened(scratch.state());

@@ -247,11 +247,17 @@ TEST_CASE("requests that contradict the rows are refused, and void their transac
   MailboxRow stale = home.inbox;  // generation 1
   using T = Ledger::Transaction;
   const std::vector<std::function<Done(T&)>> bad{
-      [&](T& t) { return t.list(home.inbox.id, 1, uid_set({{9, 9}})); },
-      [&](T& t) { return t.list(home.inbox.id, 3, uid_set({{9, 9}})); },
+      [&](T& t) {
+        return t.list(home.inbox.id, 1, uid_set({{9, 9}}));
+      },
+      [&](T& t) {
+        return t.list(home.inbox.id, 3, uid_set({{9, 9}}));
+      },
       [&](T& t) { return t.put(home.inbox.id, 2, {}); },  // UID 0
       [&](T& t) { return t.settle(home.inbox.id, 2, std::array{Ledger::Transaction::Settled{}}); },
-      [&](T& t) { return t.list(MailboxId{99}, 1, uid_set({{9, 9}})); },
+      [&](T& t) {
+        return t.list(MailboxId{99}, 1, uid_set({{9, 9}}));
+      },
       [&](T& t) { return t.update_mailbox(stale); },
       [&](T& t) { return t.set_state(home.inbox.id, 2, mail::Uid{77}, MessageState::Gone); },
       [&](T& t) { return t.intend_flags(home.inbox.id, 2, mail::Uid{77}, {}); },
