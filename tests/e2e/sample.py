@@ -25,8 +25,10 @@ SAMPLE_TREE = [  # mailbox, weight
     ("INBOX", 24), ("INBOX/Kind", 2), ("Sent", 10), ("Drafts", 2), ("Trash", 4), ("Archive", 4), ("Archive/2023", 9),
     ("Archive/2024", 8), ("Archive/2024/Q1", 4), ("Projekte/Übergrößen", 5), ("Projekte/Übergrößen/Änderungen", 3),
     ("受信箱/請求書", 4), ("Почта/Работа", 3), ("Lists/debian & co", 3), ("Feiern 🎉", 2), ('Quo"te \\ back', 1),
-    ("100 % *", 1), ("archive", 2), ("cur", 1), ("Ends with blank ", 1), ("Empty", 0), ("Empty/Below", 1),
+    ("100 % *", 1), ("cur", 1), ("Ends with blank ", 1), ("Empty", 0), ("Empty/Below", 1),
 ]
+# Names that could mean something else to a Maildir or a file system are written differently there.
+WRITTEN = {'Quo"te \\ back': 'Quo"te \\5c back', "cur": "\\63ur", "Ends with blank ": "Ends with blank\\20"}
 
 
 def wire(data):
@@ -51,9 +53,9 @@ class Manifest:
     def write(self, path):
         pathlib.Path(path).write_text(json.dumps({"mailboxes": self.mailboxes, "subscriptions": self.subscriptions}, indent=1))
 
-    def seen(self):
-        """The manifest in the words of the independent reader."""
-        return {name: [Seen(one["sha256"], one["size"], frozenset(one["flags"]), one["internaldate"], one["uid"])
+    def seen(self, written=False):
+        """The manifest in the words of the independent reader; `written`: with the mailbox names of the destination."""
+        return {WRITTEN.get(name, name) if written else name: [Seen(one["sha256"], one["size"], frozenset(one["flags"]), one["internaldate"], one["uid"])
                        for one in messages] for name, messages in self.mailboxes.items()}
 
     def count(self):
@@ -96,7 +98,7 @@ def oddities(big):
     yield message(b"big", b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\r\n" * (big // 74 + 1))
 
 
-ODD_DATES = [315532800, 951782399, 1704067200, 1719792000, 4102444800]  # 1980, before a leap day, …, 2100
+ODD_DATES = [172800, 315532800, 951782399, 1704067200, 1719792000]  # two days into 1970, 1980, before a leap day, …
 
 
 def write_odd(root, number, big, observe):
