@@ -1,4 +1,5 @@
 // The command line: reads it, wires the rooms, waits for the end or a signal.
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -260,6 +261,7 @@ int run_verify(const Options& o, const Job& job) {
 
 int main(int argc, char** argv) {
   umask(077);
+  mallopt(M_ARENA_MAX, 1);  // one message at a time crosses threads; an arena for each would only be memory kept idle
   CLI::App app{
       "Mailhaul collects a remote mailbox into a local one: every message once, with its folders, flags and dates."};
   app.name("mailhaul");

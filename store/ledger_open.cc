@@ -126,7 +126,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Ledg
   if (auto ok = upgrade(**writer, name, options.migrations); !ok) return ok.error();
   impl->writer = std::move(*writer);
   if (!memory && impl->writer->shareable()) {
-    how.cache_kib = 1024;
+    how.cache_kib = 512;
     how.max_pages = 0;
     auto reader = sqlite::Database::open(name, how);
     if (!reader) return reader.error().in("state");

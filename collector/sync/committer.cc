@@ -5,6 +5,8 @@
 
 namespace mailhaul::sync {
 
+static constexpr std::size_t kSettleAtOnce = 256;  // rows copied out of a batch at a time
+
 Committer::Committer(store::Maildir& maildir, store::Ledger& ledger, bool threaded,
                      std::function<void(const Settled&)> on_settled)
     : maildir_(maildir), ledger_(ledger), on_settled_(std::move(on_settled)) {
@@ -25,7 +27,7 @@ Done Committer::submit(Batch batch) {
     return outcome_;
   }
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return waiting_.size() < 2 || !outcome_; });
+  changed_.wait(lock, [&] { return (waiting_.empty() && !busy_) || !outcome_; });
   if (outcome_) {
     waiting_.push_back(std::move(batch));
     changed_.notify_all();
@@ -66,8 +68,13 @@ Done Committer::commit(Batch& batch) {
   deliveries.reserve(batch.items.size());
   for (std::size_t i = 0; i < batch.items.size(); ++i)
     deliveries.emplace_back(batch.directories[i], std::move(batch.items[i].delivery));
-  auto files = maildir_.deliver(deliveries);
-  if (!files) return files.error();
+  std::vector<bool> delivered(batch.items.size());
+  {
+    auto files = maildir_.deliver(deliveries);
+    if (!files) return files.error();
+    // No file name: the key was there already, and the next run adopts what lies under it.
+    for (std::size_t i = 0; i < files->size(); ++i) delivered[i] = !(*files)[i].empty();
+  }
 
   auto transaction = ledger_.begin();
   if (!transaction) return transaction.error();
@@ -76,8 +83,8 @@ Done Committer::commit(Batch& batch) {
   for (std::size_t i = 0; i < batch.items.size();) {  // items of one mailbox stand together
     const auto& first = batch.items[i];
     rows.clear();
-    for (; i < batch.items.size() && batch.items[i].mailbox == first.mailbox; ++i) {
-      if ((*files)[i].empty()) continue;  // its key was there already: the next run adopts it
+    for (; i < batch.items.size() && batch.items[i].mailbox == first.mailbox && rows.size() < kSettleAtOnce; ++i) {
+      if (!delivered[i]) continue;
       auto& sum = sums[first.mailbox];
       sum.mailbox = first.mailbox;
       ++sum.messages;

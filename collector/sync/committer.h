@@ -47,8 +47,8 @@ class Committer {
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
-  // Blocks while two batches are waiting, so that memory and the work lost by a crash stay bounded. Returns the
-  // first error of any earlier batch; after one nothing more is committed.
+  // Blocks while another batch is being committed, so that memory and the work lost by a crash stay
+  // bounded. Returns the first error of any earlier batch; after one nothing more is committed.
   Done submit(Batch batch);
   // Waits until everything submitted is settled (or failed).
   Done finish();

@@ -98,7 +98,7 @@ class Use {
 class Database {
  public:
   struct Options {
-    int cache_kib = 2048;
+    int cache_kib = 1024;
     int wal_pages = 1000;              // checkpoint once the WAL holds so many pages
     std::int64_t wal_limit = 8 << 20;  // octets of WAL kept after a checkpoint
     int max_pages = 0;                 // 0: no limit (tests provoke a full disk with it)
