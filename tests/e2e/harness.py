@@ -190,6 +190,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self.listener.close()
         self.released.set()
         self.cut()
@@ -208,14 +209,24 @@ class Proxy:
         while True:
             try:
                 client, _ = self.listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.to))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                client.close()
+                continue
             with self.lock:
                 self.open += [client, server]
                 self.connections += 1
-            threading.Thread(target=self._pump, args=(client, server, "up"), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, "down"), daemon=True).start()
+            threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
+
+    def _relay(self, client, server):
+        with client, server:
+            other = threading.Thread(target=self._pump, args=(client, server, "up"), daemon=True)
+            other.start()
+            self._pump(server, client, "down")
+            other.join()
 
     def _pump(self, source, sink, way):
         with contextlib.suppress(OSError):

@@ -134,6 +134,8 @@ def write_sample(root, messages=300, big=8 << 20):
 
 def write_set(name, root, messages=None):
     manifest = Manifest()
+    whole, _, layout = gen.SETS[name]
+    manifest.mailboxes = {box: [] for box, _ in gen.layout_of(layout, messages or whole)}
     gen.write_set(name, root, messages, manifest.observe)
     manifest.subscriptions = sorted(box for box in manifest.mailboxes if box != "INBOX")
     return manifest
