@@ -70,33 +70,42 @@ std::string Maildir::Impl::letters_of(const mail::FlagSet& flags, const KeywordT
 
 std::uint64_t Maildir::keywords_left_out() const { return impl_->keywords_left_out; }
 
+// What a file is called once it has these flags.
+Result<std::string> Maildir::Impl::flagged(const Handles& handles, const std::string& file,
+                                           const mail::FlagSet& flags) {
+  const std::size_t colon = file.find(':');
+  const bool info = colon != std::string::npos && file.compare(colon, 3, ":2,") == 0;
+  const std::string old_letters = info ? file.substr(colon + 3) : std::string();
+  KeywordTable table;
+  if (!flags.keywords().empty() || std::any_of(old_letters.begin(), old_letters.end(), is_keyword_letter)) {
+    auto known = table_with(handles, {flags.keywords().begin(), flags.keywords().end()});
+    if (!known) return known.error();
+    table = std::move(*known);
+  }
+  const std::string letters = with_foreign(letters_of(flags, table), old_letters, table);
+  if (letters.empty() && colon == std::string::npos) return file;  // new mail without a flag
+  return file.substr(0, colon) + ":2," + letters;
+}
+
 Result<std::string> Maildir::set_flags(const std::string& directory, const FoundCopy& copy,
                                        const mail::FlagSet& flags) {
   auto handles = impl_->folders.open(impl_->folders.folder(directory));
   if (!handles) return handles.error();
-  const bool lettered = std::any_of(copy.name.letters.begin(), copy.name.letters.end(), is_keyword_letter);
-  KeywordTable table;
-  if (lettered || !flags.keywords().empty()) {
-    auto known = impl_->table_with(**handles, {flags.keywords().begin(), flags.keywords().end()});
-    if (!known) return known.error();
-    table = std::move(*known);
-  }
-  const std::string letters = impl_->letters_of(flags, table);
   FoundCopy now = copy;
   for (int round = 0; round < 2; ++round) {
-    const std::string wanted = with_foreign(letters, now.name.letters, table);
-    const std::string file = now.file.substr(0, now.file.find(':')) + ":2," + wanted;
-    if (now.in_new ? wanted.empty() : file == now.file) {
-      auto there = impl_->fs.stat(now.in_new ? *(*handles)->fresh : *(*handles)->cur, now.file);
+    Handle& from = now.in_new ? *(*handles)->fresh : *(*handles)->cur;
+    auto file = impl_->flagged(**handles, now.file, flags);
+    if (!file) return file.error();
+    if (*file == now.file) {
+      auto there = impl_->fs.stat(from, now.file);
       if (!there) return there.error();
       if (*there) return now.file;
     } else {
-      auto renamed =
-          impl_->fs.rename_new(now.in_new ? *(*handles)->fresh : *(*handles)->cur, now.file, *(*handles)->cur, file);
+      auto renamed = impl_->fs.rename_new(from, now.file, *(*handles)->cur, *file);
       if (!renamed) return renamed.error();
-      if (*renamed == FileSystem::Renamed::Yes) return file;
+      if (*renamed == FileSystem::Renamed::Yes) return *file;
       if (*renamed == FileSystem::Renamed::TargetExists)
-        return Error{Scope::Message, Retry::Later, "set flags: " + printable(file) + " is there already", ""};
+        return Error{Scope::Message, Retry::Later, "set flags: " + printable(*file) + " is there already", ""};
     }
     auto found = impl_->find(**handles, {&copy.name.key, 1});
     if (!found) return found.error();

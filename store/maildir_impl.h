@@ -79,6 +79,7 @@ struct Maildir::Impl {
   // Keywords and flags (maildir_flags.cc).
   Result<KeywordTable> table_with(const Handles& handles, const std::set<std::string>& keywords);
   std::string letters_of(const mail::FlagSet& flags, const KeywordTable& table);
+  Result<std::string> flagged(const Handles& handles, const std::string& file, const mail::FlagSet& flags);
   Done subscribe(std::span<const std::vector<std::string>> mailboxes);
 
  private:
