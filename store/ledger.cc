@@ -46,7 +46,7 @@ bool visit_window(const Window& window, const MailboxRow& mailbox, std::uint32_t
                   const Ledger::Visit& visit) {
   std::span<const PlacementRow> rest = window.placements;
   for (const auto& message : window.messages) {
-    while (!rest.empty() && rest.front().uid < message.uid) rest = rest.subspan(1);
+    while (!rest.empty() && rest.front().uid.value < message.uid.value) rest = rest.subspan(1);
     std::size_t own = 0;
     while (own < rest.size() && rest[own].uid == message.uid) ++own;
     if (!visit(mailbox, generation, message, rest.first(own))) return false;

@@ -69,7 +69,7 @@ std::string in_child(const std::function<std::string()>& work) {
 // A state with `count` listed rows, closed again.
 Home make_state(const std::string& path, std::uint32_t count) {
   auto ledger = opened(path);
-  const Home home = make_home(*ledger);
+  Home home = make_home(*ledger);
   auto t = good(ledger->begin());
   good(t.list(home.inbox.id, 1, uid_set({{1, count}})));
   good(t.commit());

@@ -84,7 +84,7 @@ class History {
 
  private:
   std::uint32_t pick(std::uint32_t n) { return std::uniform_int_distribution<std::uint32_t>(0, n - 1)(random_); }
-  mail::Uid uid() { return {1 + pick(60)}; }
+  mail::Uid uid() { return {1 + pick(100)}; }
   std::uint32_t generation_of(MailboxId box) {  // mostly the current one
     const auto current = model_.generations[box.value];
     return pick(5) ? current : 1 + pick(current);
@@ -146,7 +146,7 @@ class History {
 
   void list(Ledger::Transaction& t, MailboxId box, std::uint32_t generation) {
     const auto first = uid();
-    const mail::UidRange range{first.value, first.value + pick(10)};
+    const mail::UidRange range{first.value, first.value + pick(50)};
     good(t.list(box, generation, uid_set({range})));
     for (auto u = range.first; u <= range.last; ++u)
       model_.rows.try_emplace({box.value, generation, u}).first->second.uid = mail::Uid{u};
