@@ -47,7 +47,7 @@ def phase_of(log):
         return "fetch"
     if name.startswith("mkdir"):
         return "mkdir"
-    return "other"
+    return "own files" if "/mailhaul" in text else "other"
 
 
 class Scene:
