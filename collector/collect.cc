@@ -50,7 +50,7 @@ Result<Workplace> open_workplace(const Job& job, bool create) {
   return place;
 }
 
-sync::SourceFactory source_factory(const Job& job, std::stop_token stop, sync::EventSink events) {
+sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events) {
   client::Account account{{job.source.host, job.source.port}, job.source.security, job.source.user, job.password};
   client::ClientOptions options;
   options.connect.ca_file = job.ca_file;
@@ -72,7 +72,7 @@ sync::SourceFactory source_factory(const Job& job, std::stop_token stop, sync::E
   };
 }
 
-Result<sync::Report> collect(const Job& job, const sync::EventSink& events, std::stop_token stop) {
+Result<sync::Report> collect(const Job& job, const sync::EventSink& events, const std::stop_token& stop) {
   sync::RunContext context;
   context.connect = source_factory(job, stop, events);
   // A wrong password or a dead server is found out before anything is created.

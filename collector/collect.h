@@ -17,8 +17,8 @@ struct Workplace {
 Result<Workplace> open_workplace(const Job& job, bool create);
 
 // Connects to the job's source; callable from several threads.
-sync::SourceFactory source_factory(const Job& job, std::stop_token stop, sync::EventSink events);
+sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events);
 
-Result<sync::Report> collect(const Job& job, const sync::EventSink& events, std::stop_token stop);
+Result<sync::Report> collect(const Job& job, const sync::EventSink& events, const std::stop_token& stop);
 
 }  // namespace mailhaul::collector

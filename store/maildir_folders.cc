@@ -6,43 +6,44 @@
 
 namespace mailhaul::store {
 
-std::uint64_t KeyIndex::prefix(const DeliveryKey& key) {
-  std::uint64_t bits = 0;
-  for (std::size_t i = 0; i < 8; ++i) bits = bits << 8 | key[i];
+std::uint32_t KeyIndex::prefix(const DeliveryKey& key) {
+  std::uint32_t bits = 0;
+  for (std::size_t i = 1; i < 5; ++i) bits = bits << 8 | key[i];
   return bits;
 }
 
 void KeyIndex::clear() {
   scanned_ = false;
-  sorted_ = {};
-  tail_ = {};
+  size_ = 0;
+  buckets_.clear();
 }
 
-void KeyIndex::settle() {
-  if (tail_.empty()) return;
-  std::sort(tail_.begin(), tail_.end());
-  const auto middle = static_cast<std::ptrdiff_t>(sorted_.size());
-  sorted_.insert(sorted_.end(), tail_.begin(), tail_.end());
-  std::inplace_merge(sorted_.begin(), sorted_.begin() + middle, sorted_.end());
-  sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
-  tail_.clear();
+void KeyIndex::add(const DeliveryKey& key) {
+  auto& bucket = buckets_[key[0]];
+  const auto at = std::lower_bound(bucket.begin(), bucket.end(), prefix(key));
+  if (at != bucket.end() && *at == prefix(key)) return;
+  bucket.insert(at, prefix(key));
+  ++size_;
 }
 
-std::vector<DeliveryKey> KeyIndex::candidates(std::span<const DeliveryKey> keys) {
-  settle();
+std::vector<DeliveryKey> KeyIndex::candidates(std::span<const DeliveryKey> keys) const {
   std::vector<DeliveryKey> found;
-  for (const auto& key : keys)
-    if (std::binary_search(sorted_.begin(), sorted_.end(), prefix(key))) found.push_back(key);
+  for (const auto& key : keys) {
+    const auto bucket = buckets_.find(key[0]);
+    if (bucket != buckets_.end() && std::binary_search(bucket->second.begin(), bucket->second.end(), prefix(key)))
+      found.push_back(key);
+  }
   return found;
 }
 
 void KeyIndex::drop(std::span<const DeliveryKey> keys) {
-  settle();
-  auto key = keys.begin();
-  std::erase_if(sorted_, [&](std::uint64_t entry) {
-    while (key != keys.end() && prefix(*key) < entry) ++key;
-    return key != keys.end() && prefix(*key) == entry;
-  });
+  for (const auto& key : keys) {
+    const auto bucket = buckets_.find(key[0]);
+    if (bucket == buckets_.end()) continue;
+    const auto [first, last] = std::equal_range(bucket->second.begin(), bucket->second.end(), prefix(key));
+    size_ -= static_cast<std::size_t>(last - first);
+    bucket->second.erase(first, last);
+  }
 }
 
 Folder& Folders::folder(const std::string& directory) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <atomic>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -22,25 +23,25 @@ struct Handles {
 };
 using HandlesPtr = std::shared_ptr<const Handles>;
 
-// The first 64 bits of every key in a mailbox. Not thread-safe.
+// The first 40 bits of every key in a mailbox, in four octets each: 8 bits choose a bucket, small enough that insertion
+// moves little and growth needs no second copy of the whole. Not thread-safe.
 class KeyIndex {
  public:
   [[nodiscard]] bool scanned() const { return scanned_; }
-  [[nodiscard]] std::size_t size() const { return sorted_.size() + tail_.size(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
   void start() { scanned_ = true; }
   void clear();
-  void add(const DeliveryKey& key) { tail_.push_back(prefix(key)); }
-  // Those of `keys` (sorted) that may be there.
-  std::vector<DeliveryKey> candidates(std::span<const DeliveryKey> keys);
-  void drop(std::span<const DeliveryKey> keys);  // sorted
+  void add(const DeliveryKey& key);
+  // Those of `keys` that may be there.
+  [[nodiscard]] std::vector<DeliveryKey> candidates(std::span<const DeliveryKey> keys) const;
+  void drop(std::span<const DeliveryKey> keys);
 
  private:
-  static std::uint64_t prefix(const DeliveryKey& key);
-  void settle();  // merges the tail
+  static std::uint32_t prefix(const DeliveryKey& key);
 
   bool scanned_ = false;
-  std::vector<std::uint64_t> sorted_;
-  std::vector<std::uint64_t> tail_;
+  std::size_t size_ = 0;
+  std::map<std::uint8_t, std::vector<std::uint32_t>> buckets_;  // sorted, unique
 };
 
 struct Folder {

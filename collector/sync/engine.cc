@@ -160,14 +160,14 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
       newcomers.push_back(&work);
     }
   }
-  if (auto placed = place_new_mailboxes(std::move(newcomers)); !placed) return placed;
+  if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
   for (auto& work : works_) work.report.destination = work.row.destination;
   std::erase_if(works_, [](const Work& work) { return !work.source.selectable; });  // laid out, but holds no mail
   tell(seen);
   return done();
 }
 
-Done Engine::place_new_mailboxes(std::vector<Work*> newcomers) {
+Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
   if (newcomers.empty()) return done();
   std::map<std::string, bool> taken;  // collision keys of this account's destinations
   for (const auto& work : works_)

@@ -23,7 +23,7 @@ class Engine {
   // engine.cc
   Done open_account();
   Done lay_out(std::vector<SourceMailbox> mailboxes);
-  Done place_new_mailboxes(std::vector<Work*> newcomers);
+  Done place_new_mailboxes(const std::vector<Work*>& newcomers);
   std::string free_directory(std::vector<std::string> components, std::map<std::string, bool>& taken) const;
   [[nodiscard]] bool needs_work(const Work& work) const;
   std::vector<Group> groups();

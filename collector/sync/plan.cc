@@ -90,9 +90,9 @@ class Planner {
     }
     const auto base = settled_base(row, copy->flags);
     if (*message.flags == base && !row.next_base) return;
-    auto wanted = merged(base, *message.flags, copy->flags);
-    if (wanted == copy->flags) return act(SettleFlags{message.uid, *message.flags});
-    act(StoreFlags{message.uid, *key, std::move(wanted), *message.flags});
+    // Also where the copy has them already: who renamed it, perhaps we before we were cut off, may not have made that
+    // durable, and the executor does.
+    act(StoreFlags{message.uid, *key, merged(base, *message.flags, copy->flags), *message.flags});
   }
 
   void vanished(const MessageRow& row) {

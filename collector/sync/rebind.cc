@@ -28,8 +28,11 @@ struct Orphan {
 Orphan* recognise(std::vector<Orphan>& orphans, const Headers& message) {
   if (!message.date) return nullptr;
   const auto& digest = message.evidence.header_digest;
-  const auto key = [](const Orphan& o) { return std::tie(o.digest, o.date); };
-  const auto [first, last] = std::ranges::equal_range(orphans, std::tie(digest, *message.date), {}, key);
+  const auto earlier = [](const auto& a, const auto& b) {
+    return std::tie(a.digest, a.date) < std::tie(b.digest, b.date);
+  };
+  const Orphan wanted{digest, *message.date, 0, 0, Uid{}, false};
+  const auto [first, last] = std::equal_range(orphans.begin(), orphans.end(), wanted, earlier);
   if (message.size)
     for (auto it = first; it != last; ++it)
       if (!it->used && it->octets == *message.size) return &*it;

@@ -78,6 +78,7 @@ Done Engine::adopt(Work& work, std::size_t index) {
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, uids)); });
   if (!headers) return headers.error();
   std::vector<DeliveryKey> keys;
+  keys.reserve(adoptions.size());
   for (const auto& a : adoptions) keys.push_back(a.key);
   std::ranges::sort(keys);
   auto found = context_.maildir->look(work.row.destination, keys);
@@ -117,8 +118,9 @@ Result<std::optional<store::Ledger::Transaction::Settled>> Engine::adopted_row(W
                                                                                const store::FoundCopy& copy) {
   const auto& directory = work.row.destination;
   store::MessageRow row;
-  // S= and W= tell the two forms apart only together with the server's size; Lf is what nearly all mail is.
-  row.form = headers.size && *headers.size == copy.name.disk_octets && *headers.size != copy.name.crlf_octets
+  // What was stored with LF alone has no CRLF left, so W= exceeds S= by every line end; equal octets mean that nothing
+  // was taken away. Bare LFs among others are told by the server's size.
+  row.form = copy.name.disk_octets == copy.name.crlf_octets || headers.size == copy.name.disk_octets
                  ? store::StoredForm::AsReceived
                  : store::StoredForm::Lf;
   mail::Sha256 hash;

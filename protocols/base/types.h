@@ -14,7 +14,7 @@ namespace mailhaul {
 template <class Tag, class Rep>
 struct Strong {
   Rep value{};
-  auto operator<=>(const Strong&) const = default;
+  auto operator<=>(const Strong&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // Overwrites the whole buffer of `text`, spare capacity too, and empties it.
