@@ -82,8 +82,8 @@ void Conversation::open_front() {
     open(in_flight_.front());
 }
 
-// RFC 7162 §3.2.11: what follows [CLOSED] is the new mailbox's: that of the first EXAMINE without its reply, which may be
-// known to be open already because everything before it was answered.
+// RFC 7162 §3.2.11: what follows [CLOSED] is the new mailbox's: that of the first EXAMINE without its reply, which may
+// be known to be open already because everything before it was answered.
 void Conversation::closed_by_code() {
   const auto next = std::find_if(in_flight_.begin(), in_flight_.end(),
                                  [](const InFlight& f) { return is<imap::Examine>(f.step.command); });

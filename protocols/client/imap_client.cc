@@ -13,9 +13,12 @@
 namespace mailhaul::client {
 
 struct ImapClient::Impl {
+  Impl(std::unique_ptr<net::Transport> transport, const ClientOptions& options, std::string where)
+      : connection(std::move(transport), options), place(std::move(where)) {}
+
   Connection connection;
+  std::string place;  // "imap.example.org:993", for errors
   std::string greeting;
-  std::string place;    // "imap.example.org:993", for errors
   bool broken = false;  // an error has left the stream at an unknown point
 };
 
@@ -36,7 +39,7 @@ Result<std::unique_ptr<ImapClient>> ImapClient::connect(const Account& account, 
 Result<std::unique_ptr<ImapClient>> ImapClient::over(std::unique_ptr<net::Transport> transport, const Account& account,
                                                      const ClientOptions& options) {
   const std::string place = printable(account.endpoint.host) + ":" + std::to_string(account.endpoint.port);
-  auto impl = std::unique_ptr<Impl>(new Impl{Connection(std::move(transport), options), "", place});
+  auto impl = std::make_unique<Impl>(std::move(transport), options, place);
   if (account.security == Security::Tls) impl->connection.session.secure_from_start();
   if (account.security == Security::Cleartext) impl->connection.session.allow_cleartext();
   Result<std::string> greeting = log_in(impl->connection, account);

@@ -204,7 +204,8 @@ Result<std::unique_ptr<Transport>> connect_tcp(const Endpoint& endpoint, const C
   const StopSignal signal(stop);
   Result<Descriptor> fd = Connecting(endpoint, options, signal).run();
   if (!fd) return fd.error().in(where);
-  return std::unique_ptr<Transport>(std::make_unique<TcpTransport>(std::make_unique<Socket>(std::move(*fd), stop)));
+  return std::unique_ptr<Transport>(
+      std::make_unique<TcpTransport>(std::make_unique<Socket>(std::move(*fd), std::move(stop))));
 }
 
 }  // namespace mailhaul::net

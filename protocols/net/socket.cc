@@ -58,7 +58,7 @@ Error timed_out(milliseconds idle) {
 
 Error stopped() { return {Scope::Account, Retry::Now, std::string(kStopped), ""}; }
 
-Socket::Socket(Descriptor fd, const std::stop_token& stop) : fd_(std::move(fd)), stop_(stop) {
+Socket::Socket(Descriptor fd, std::stop_token stop) : fd_(std::move(fd)), stop_(std::move(stop)) {
   const int on = 1;
   // Commands are small and someone waits for the answer; a peer that vanished while we listen is found by the kernel.
   ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

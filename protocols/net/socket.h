@@ -57,7 +57,7 @@ std::string span_text(std::chrono::milliseconds span);  // "30 s", "250 ms"
 
 class Socket {
  public:
-  Socket(Descriptor fd, const std::stop_token& stop);
+  Socket(Descriptor fd, std::stop_token stop);
 
   // Octets moved now; 0 octets with `again` if the call would block; received 0 without `again` is the peer's FIN.
   struct Moved {

@@ -19,7 +19,7 @@ inline client::Account account_at(std::uint16_t port, client::Security security 
 inline client::ClientOptions impatient() {
   client::ClientOptions options;
   options.connect = trusting_options();
-  options.idle = 10s;
+  options.idle = 60s;
   return options;
 }
 
@@ -28,7 +28,8 @@ using Connected = Result<std::unique_ptr<client::ImapClient>>;
 // Connects to a script in memory; the transport counts as secure unless told otherwise.
 struct InMemory {
   explicit InMemory(std::string_view script, Chunks chunks = Chunks::Whole, std::uint32_t seed = 1,
-                    client::Account account = account_at(993), const client::ClientOptions& options = impatient())
+                    const client::Account& account = account_at(993),
+                    const client::ClientOptions& options = impatient())
       : client(make(script, chunks, seed, account, options)) {}
   std::shared_ptr<const Played> played;
   Connected client;

@@ -27,8 +27,8 @@ std::unique_ptr<net::Transport> connected(const Loopback& server, bool tls, std:
 }
 
 // Handlers that begin with TLS when asked.
-Loopback::Handler maybe_tls(bool tls, Loopback::Handler handler) {
-  return [=](Stream& stream, std::size_t n) {
+Loopback::Handler maybe_tls(bool tls, Loopback::Handler then) {
+  return [tls, handler = std::move(then)](Stream& stream, std::size_t n) {
     if (tls && !stream.start_tls(Authority::instance().server_context(Certificate::Good).get())) return;
     handler(stream, n);
   };
@@ -90,7 +90,7 @@ TEST_CASE("a stop wakes a move") {
     const auto start = steady_clock::now();
     stop.request_stop();
     const auto moved = waiting.get();
-    CHECK(steady_clock::now() - start < 100ms);
+    CHECK(steady_clock::now() - start < 2s);  // against a minute of waiting; the machine may be busy
     REQUIRE(!moved);
     CHECK(moved.error().what == "stopped");
     char room[10];
@@ -100,14 +100,13 @@ TEST_CASE("a stop wakes a move") {
 
 TEST_CASE("how the peer ends") {
   struct Case {
-    bool tls;
+    bool tls, clean;
     void (*end)(Stream&);
-    bool clean;
   };
   const Case cases[] = {
-      {false, [](Stream& s) { s.close(); }, true}, {false, [](Stream& s) { s.reset(); }, false},
-      {true, [](Stream& s) { s.close(); }, true},  {true, [](Stream& s) { s.drop(); }, false},  // no close_notify
-      {true, [](Stream& s) { s.reset(); }, false},
+      {false, true, [](Stream& s) { s.close(); }}, {false, false, [](Stream& s) { s.reset(); }},
+      {true, true, [](Stream& s) { s.close(); }},  {true, false, [](Stream& s) { s.drop(); }},  // no close_notify
+      {true, false, [](Stream& s) { s.reset(); }},
   };
   for (const auto& c : cases) {
     CAPTURE(c.tls);

@@ -81,6 +81,7 @@ long Stream::read_raw(char* into, std::size_t room) {
 }
 
 bool Stream::read(std::string& into) {
+  if (!before_.empty() && !write_raw(std::exchange(before_, {}))) return false;
   if (!buffered_.empty()) {
     into += buffered_;
     buffered_.clear();
@@ -152,7 +153,7 @@ bool Stream::write_raw(std::string_view octets) {
 
 bool Stream::write(std::string_view octets) {
   if (!deflate_) return write_raw(octets);
-  return write_raw(Deflate::run(deflate_->out, octets, deflate));
+  return write_raw(std::exchange(before_, {}) + Deflate::run(deflate_->out, octets, deflate));
 }
 
 bool Stream::start_tls(SSL_CTX* context) {
@@ -176,7 +177,10 @@ bool Stream::start_tls(SSL_CTX* context) {
   }
 }
 
-void Stream::start_compression() { deflate_ = std::make_unique<Deflate>(); }
+void Stream::start_compression(std::string before) {
+  before_ = std::move(before);
+  deflate_ = std::make_unique<Deflate>();
+}
 
 bool Stream::wait_closed() {
   std::string ignored;

@@ -26,13 +26,13 @@ class Stream {
   bool read(std::string& into);       // appends at least one octet; false: closed, lost or the test is over
   bool read_line(std::string& line);  // without CRLF; for handlers that are no transcripts
   bool read_exactly(std::string& into, std::size_t octets);
-  bool write(std::string_view octets);  // all of it; does not read meanwhile
-  bool start_tls(SSL_CTX* context);     // false: the handshake failed, see tls_error()
-  void start_compression();
-  bool wait_closed();  // reads and forgets until the client goes
-  void close();        // in good order
-  void drop();         // without close_notify
-  void reset();        // RST
+  bool write(std::string_view octets);              // all of it; does not read meanwhile
+  bool start_tls(SSL_CTX* context);                 // false: the handshake failed, see tls_error()
+  void start_compression(std::string before = {});  // `before` is sent first, plain, in one piece with what comes next
+  bool wait_closed();                               // reads and forgets until the client goes
+  void close();                                     // in good order
+  void drop();                                      // without close_notify
+  void reset();                                     // RST
   [[nodiscard]] int descriptor() const { return fd_; }
   [[nodiscard]] bool encrypted() const { return ssl_ != nullptr; }
   [[nodiscard]] const std::string& tls_error() const { return tls_error_; }
@@ -46,7 +46,7 @@ class Stream {
   int fd_, wake_;
   SSL* ssl_ = nullptr;
   std::unique_ptr<Deflate> deflate_;
-  std::string buffered_, tls_error_;
+  std::string buffered_, before_, tls_error_;
 };
 
 class Loopback {

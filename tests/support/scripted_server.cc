@@ -63,7 +63,7 @@ void ScriptedServer::play(Stream& stream, std::size_t connection) {
         if (over && !context_) report(connection, "starttls without a certificate");
         break;
       case Transcript::Want::Compress:
-        stream.start_compression();
+        stream.start_compression(transcript.take_output());
         break;
       case Transcript::Want::Close:
         stream.close();

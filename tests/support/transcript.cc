@@ -252,7 +252,7 @@ Transcript::Want Transcript::advance() {
         break;
       }
       default: {
-        if (!output_.empty()) return Want::Output;
+        if (!output_.empty() && step.kind != Kind::Compress) return Want::Output;
         if (step.kind == Kind::Eof || step.kind == Kind::Stall) {
           if (!gone_) return step.kind == Kind::Stall ? Want::Stall : Want::End;
           ++at_;

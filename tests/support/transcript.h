@@ -16,7 +16,9 @@
 //   flush                       ends the segment: what was queued goes out before the next line is queued. Consecutive
 //                               S lines leave in one write otherwise.
 //   starttls                    the TLS handshake, now (needs a certificate; in memory: impossible).
-//   compress                    DEFLATE both ways from here on (RFC 4978).
+//   compress                    DEFLATE both ways from here on (RFC 4978). S lines before and after it leave in one
+//   write,
+//                               unless a flush parts them.
 //   close                       closes in good order (TLS: with close_notify). Also what the end of the script does.
 //   drop                        closes the TCP connection without close_notify.
 //   reset                       sends a TCP reset.
@@ -42,8 +44,8 @@ class Transcript {
   explicit Transcript(std::string_view script);
 
   enum class Want { Input, Output, StartTls, Compress, Close, Drop, Reset, Stall, End, Failed };
-  // Goes as far as it can and says what it needs. Output: take_output() first. StartTls, Compress: told as soon as all
-  // before them has been taken; call again after doing it.
+  // Goes as far as it can and says what it needs. Output: take_output() first. StartTls: told as soon as all before it
+  // has been taken; Compress: take_output() is still plain. Call again after doing it.
   Want advance();
   std::string take_output();
   void feed(std::string_view octets);
