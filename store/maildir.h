@@ -70,8 +70,8 @@ struct FoundCopy {
 };
 
 // A message on its way in: octets go to tmp/ chunk by chunk, hashed on the way. Destroyed without having been
-// delivered, it leaves no trace. Belongs to one thread at a time; must not outlive its Maildir. Holds a file descriptor
-// and a 64 KiB buffer until finish(), then about 200 octets.
+// handed to deliver(), it leaves no trace; it must be either before its Maildir ends. Belongs to one thread at a time.
+// Holds a file descriptor and a 64 KiB buffer until finish(), then about 200 octets.
 class IncomingMessage {
  public:
   ~IncomingMessage();
@@ -113,7 +113,7 @@ class Maildir {
   static Result<std::unique_ptr<Maildir>> open(FileSystem& fs, const std::string& path, const Options& options);
   ~Maildir();  // close()
 
-  // The clean end: marks that there is nothing to sweep. No message may be alive; the object can only be destroyed
+  // The clean end: marks that there is nothing to sweep. No message may be under way; the object can only be destroyed
   // then.
   void close();
 

@@ -98,20 +98,25 @@ Incoming::Incoming(Staging& staging, Folder& folder, HandlesPtr handles, EpochPt
 }
 
 Incoming::~Incoming() {
+  if (state_ == State::Gone) return;
   try {
     discard();
   } catch (...) {
     staging_.left_behind = true;  // swept by the next process
   }
-  if (bench_) staging_.give_back(std::move(bench_));
+}
+
+void Incoming::leave() {
+  state_ = State::Gone;
   --staging_.alive;
 }
 
 void Incoming::discard() {
   if (state_ == State::Gone) return;
-  state_ = State::Gone;
   static_cast<void>(staging_.syncer.wait(ticket_));  // of a file that is thrown away
   file_.reset();
+  if (bench_) staging_.give_back(std::move(bench_));
+  leave();
   auto handles = handles_ ? Result<HandlesPtr>(handles_) : staging_.folders.open(folder_);
   handles_.reset();
   if (!handles || !staging_.fs.remove(*(*handles)->tmp, staging_.name_of(serial_))) staging_.left_behind = true;

@@ -40,7 +40,7 @@ class Staging {
   FileSystem& fs;
   Folders& folders;
   FileSyncer syncer;
-  std::atomic<std::size_t> alive{0};     // messages that are not destroyed yet
+  std::atomic<std::size_t> alive{0};     // messages that are neither delivered nor discarded
   std::atomic<bool> left_behind{false};  // a file in tmp/ could not be removed
 
   // Creates a file in `tmp` under a name of its own; `serial` tells which.
@@ -84,10 +84,11 @@ class Incoming {
   Done set_seconds(Handle& tmp, std::int64_t seconds);
   Done wait_until_synced();  // at once where there is a barrier
   void discard();            // removes the file; the destructor does it, too, unless it was delivered
-  void mark_delivered() { state_ = State::Gone; }
+  void mark_delivered() { leave(); }
 
  private:
   enum class State { Open, Finished, Gone };
+  void leave();  // from here on nothing of `staging` is touched
   Done convert(std::string_view wire);
   Done append_raw(std::string_view octets);
   Done go_raw(std::string_view rest);
