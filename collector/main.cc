@@ -261,7 +261,8 @@ int run_verify(const Options& o, const Job& job) {
 
 int main(int argc, char** argv) {
   umask(077);
-  mallopt(M_ARENA_MAX, 1);  // one message at a time crosses threads; an arena for each would only be memory kept idle
+  mallopt(M_ARENA_MAX, 1);               // one message at a time crosses threads: an arena for each would only idle
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);  // a batch that is done with goes back to the system
   CLI::App app{
       "Mailhaul collects a remote mailbox into a local one: every message once, with its folders, flags and dates."};
   app.name("mailhaul");

@@ -161,7 +161,11 @@ Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
 void Intake::complete(std::size_t mailbox, Uid uid, const FetchedMessage& message) {
   const auto* wanted = arrivals_.wanted(mailbox);
   const auto reuse = wanted->reuse.find(uid);
-  if (batch_.items.empty()) batch_since_ = clock_.steady();
+  if (batch_.items.empty()) {
+    batch_since_ = clock_.steady();
+    batch_.items.reserve(kBatchMessages);  // growing would hold it twice
+    batch_.directories.reserve(kBatchMessages);
+  }
   store::MessageRow row;
   row.uid = uid;
   row.reuse = reuse == wanted->reuse.end() ? 0 : reuse->second;

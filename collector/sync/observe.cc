@@ -8,7 +8,7 @@ namespace {
 
 using store::MessageState;
 
-constexpr std::size_t kWindow = 4096;  // UIDs planned at once
+constexpr std::size_t kWindow = 2048;  // UIDs planned at once
 constexpr std::uint32_t kGap = 256;    // UIDs nearer than this are read from the ledger in one stretch
 
 std::uint64_t alive_rows(const store::Tally& tally) {

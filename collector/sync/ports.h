@@ -35,6 +35,7 @@ struct ObserveRequest {
   mail::Uid floor{1};                               // new mail is asked for from here, by UID alone
   std::optional<mail::ModSeq> modseq;  // flag changes since here, by MODSEQ alone; nullopt: all flags of known rows
   bool flags = false;                  // flag changes of known rows are wanted
+  bool beyond = false;                 // there are rows from the floor upwards, too: an earlier run was cut short
   bool descriptors = false;            // size and date of new messages are wanted
 };
 
@@ -73,7 +74,7 @@ struct MailboxView {
   std::uint64_t exists = 0;
   std::optional<mail::ModSeq> modseq;   // HIGHESTMODSEQ of the opening; nullopt: none
   UidSet present;                       // Complete: every UID there is. Delta: those from the floor upwards
-  SeenFlags changes;                    // of UIDs below the floor
+  SeenFlags changes;                    // of UIDs below the floor; if rows are `beyond`, of all
   std::vector<Descriptor> descriptors;  // uid ascending, of `present`, if asked for
 };
 
