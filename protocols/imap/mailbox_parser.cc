@@ -60,21 +60,21 @@ std::optional<std::string> list_name(Cursor& c) {
   return std::string(rest);
 }
 
-Result<Meaning> list(Cursor& c, const Limits& limits, bool lsub) {  // RFC 9051 §7.3.1
+Parsed list(Cursor& c, const Limits& limits, bool lsub) {  // RFC 9051 §7.3.1
   ListEntry entry;
   entry.lsub = lsub;
   bool over = false;
   auto attributes = c.words(limits.words, over);
   if (over) return too_many("words", limits.words);
-  if (!attributes) return Meaning{};
+  if (!attributes) return std::optional<Event>();
   entry.attributes = *std::move(attributes);
   c.spaces();
-  if (!take_delimiter(c, entry.delimiter)) return Meaning{};
+  if (!take_delimiter(c, entry.delimiter)) return std::optional<Event>();
   c.spaces();
   auto name = list_name(c);
-  if (!name) return Meaning{};
+  if (!name) return std::optional<Event>();
   entry.raw_name = *std::move(name);
-  return Meaning{Event(std::move(entry))};
+  return std::optional<Event>(std::move(entry));
 }
 
 // The name in a STATUS, which is what stands before the last "(".
@@ -145,18 +145,18 @@ bool namespace_roots(Cursor& c, std::vector<NamespaceData::Root>& roots, const L
 
 }  // namespace
 
-Result<Meaning> parse_list(Cursor& c, const Limits& limits, std::uint64_t&) { return list(c, limits, false); }
-Result<Meaning> parse_lsub(Cursor& c, const Limits& limits, std::uint64_t&) { return list(c, limits, true); }
+Parsed parse_list(Cursor& c, const Limits& limits, std::uint64_t&) { return list(c, limits, false); }
+Parsed parse_lsub(Cursor& c, const Limits& limits, std::uint64_t&) { return list(c, limits, true); }
 
-Result<Meaning> parse_mailbox_status(Cursor& c, const Limits&, std::uint64_t&) {  // RFC 9051 §7.3.5
+Parsed parse_mailbox_status(Cursor& c, const Limits&, std::uint64_t&) {  // RFC 9051 §7.3.5
   StatusEntry entry;
   auto name = status_name(c);
   c.spaces();
-  if (!name || !c.take('(')) return Meaning{};
+  if (!name || !c.take('(')) return std::optional<Event>();
   entry.raw_name = *std::move(name);
   for (c.spaces(); !c.take(')'); c.spaces()) {
     const std::string_view item = c.atom();
-    if (item.empty()) return Meaning{};
+    if (item.empty()) return std::optional<Event>();
     c.spaces();
     if (c.take('(')) {  // RFC 8474 §4.3: MAILBOXID (id)
       c.spaces();
@@ -170,14 +170,14 @@ Result<Meaning> parse_mailbox_status(Cursor& c, const Limits&, std::uint64_t&) {
       c.atom();
     }
   }
-  return Meaning{Event(std::move(entry))};
+  return std::optional<Event>(std::move(entry));
 }
 
-Result<Meaning> parse_namespace(Cursor& c, const Limits& limits, std::uint64_t&) {  // RFC 2342 §5
+Parsed parse_namespace(Cursor& c, const Limits& limits, std::uint64_t&) {  // RFC 2342 §5
   NamespaceData data;
   for (auto* roots : {&data.personal, &data.other_users, &data.shared})
-    if (!namespace_roots(c, *roots, limits)) return Meaning{};
-  return Meaning{Event(std::move(data))};
+    if (!namespace_roots(c, *roots, limits)) return std::optional<Event>();
+  return std::optional<Event>(std::move(data));
 }
 
 }  // namespace mailhaul::imap

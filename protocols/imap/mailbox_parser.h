@@ -6,9 +6,9 @@
 
 namespace mailhaul::imap {
 
-Result<Meaning> parse_list(Cursor& c, const Limits& limits, std::uint64_t& work);
-Result<Meaning> parse_lsub(Cursor& c, const Limits& limits, std::uint64_t& work);
-Result<Meaning> parse_mailbox_status(Cursor& c, const Limits& limits, std::uint64_t& work);
-Result<Meaning> parse_namespace(Cursor& c, const Limits& limits, std::uint64_t& work);
+Parsed parse_list(Cursor& c, const Limits& limits, std::uint64_t& work);
+Parsed parse_lsub(Cursor& c, const Limits& limits, std::uint64_t& work);
+Parsed parse_mailbox_status(Cursor& c, const Limits& limits, std::uint64_t& work);
+Parsed parse_namespace(Cursor& c, const Limits& limits, std::uint64_t& work);
 
 }  // namespace mailhaul::imap

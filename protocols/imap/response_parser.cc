@@ -12,10 +12,8 @@
 namespace mailhaul::imap {
 namespace {
 
-using Parsed = Result<Meaning>;
-
-Parsed nothing() { return Meaning{}; }
-Parsed event(Event e) { return Meaning{std::move(e)}; }
+Parsed nothing() { return std::optional<Event>(); }
+Parsed event(Event e) { return std::optional<Event>(std::move(e)); }
 
 // A uid-set. Holds nullopt if it is none: with "*" too, which means nothing without the mailbox.
 Result<std::optional<mail::UidSet>> uid_set(std::string_view text, const Limits& limits, std::uint64_t& work) {
@@ -23,10 +21,6 @@ Result<std::optional<mail::UidSet>> uid_set(std::string_view text, const Limits&
   if (static_cast<std::size_t>(std::count(text.begin(), text.end(), ',')) >= limits.list)
     return too_many("ranges", limits.list);
   return mail::UidSet::parse(text, limits.list);
-}
-
-Parsed capability(Cursor& c, const Limits& limits, std::uint64_t&) {
-  return Meaning{CapabilityList{parse_capabilities(c.rest(), limits.words)}};
 }
 
 Parsed enabled(Cursor& c, const Limits& limits, std::uint64_t&) {
@@ -171,8 +165,7 @@ struct Row {
   std::string_view name;
   Parsed (*parse)(Cursor&, const Limits&, std::uint64_t&);
 };
-constexpr std::array<Row, 12> kRows{{{"CAPABILITY", capability},
-                                     {"ENABLED", enabled},
+constexpr std::array<Row, 11> kRows{{{"ENABLED", enabled},
                                      {"ESEARCH", esearch},
                                      {"FLAGS", flags},
                                      {"ID", id},
@@ -186,7 +179,7 @@ constexpr std::array<Row, 12> kRows{{{"CAPABILITY", capability},
 
 }  // namespace
 
-Result<Meaning> parse_data(const Line& line, std::size_t content, const Limits& limits, std::uint64_t& work) {
+Parsed parse_data(const Line& line, std::size_t content, const Limits& limits, std::uint64_t& work) {
   Cursor c(line, content, work);
   if (!c.at_end() && is_digit(line.text[content])) return numbered(c);
   const std::string_view name = c.atom();

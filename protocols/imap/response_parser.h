@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "protocols/base/result.h"
@@ -21,12 +20,9 @@ StatusText parse_status(std::string_view text);
 // Words separated by blanks, in upper case, the first `limit` of them; "LITERAL +" becomes "LITERAL+".
 std::vector<std::string> parse_capabilities(std::string_view text, std::size_t limit);
 
-struct CapabilityList {
-  std::vector<std::string> capabilities;
-};
-// What an untagged data response other than FETCH says. monostate: nothing that is known, or not in grammar: the line
-// is lost, and the absence of its data proves nothing. An Error is a limit.
-using Meaning = std::variant<std::monostate, CapabilityList, Event>;
-Result<Meaning> parse_data(const Line& line, std::size_t content, const Limits& limits, std::uint64_t& work);
+// What an untagged data response other than FETCH and CAPABILITY says. nullopt: nothing that is known, or not in
+// grammar: the line is lost, and the absence of its data proves nothing. An Error is a limit.
+using Parsed = Result<std::optional<Event>>;
+Parsed parse_data(const Line& line, std::size_t content, const Limits& limits, std::uint64_t& work);
 
 }  // namespace mailhaul::imap

@@ -180,20 +180,23 @@ void Session::Impl::logged_in(const Pending& command, const StatusText& status) 
 }
 
 Result<std::optional<Event>> Session::Impl::on_data() {
-  auto meaning = parse_data(reader.line(), reader.content(), limits, work);
-  if (!meaning) return meaning.error();
-  if (auto* list = std::get_if<CapabilityList>(&*meaning)) {
-    learn(std::move(list->capabilities));
+  const std::string_view content = std::string_view(reader.line().text).substr(reader.content());
+  const std::size_t name = std::min(content.find_first_of(" \t"), content.size());
+  if (equal_ignoring_case(content.substr(0, name), "CAPABILITY")) {
+    work += content.size();
+    learn(parse_capabilities(content.substr(name), limits.words));
     return std::optional<Event>(Capabilities{});
   }
-  auto* event = std::get_if<Event>(&*meaning);
-  if (event == nullptr || (muted() && !std::holds_alternative<IdReply>(*event))) return kNoEvent;
+  auto parsed = parse_data(reader.line(), reader.content(), limits, work);
+  if (!parsed || !*parsed) return parsed;
+  auto* event = &**parsed;
+  if (muted() && !std::holds_alternative<IdReply>(*event)) return kNoEvent;
   if (const auto* said = std::get_if<Enabled>(event)) {
     if (pending_of<Enable>() == nullptr) return kNoEvent;  // RFC 5161 §3.2: only as an answer
     for (const auto& extension : enabling)
       if (contains(said->extensions, extension)) enabled.push_back(extension);
   }
-  return std::optional<Event>(std::move(*event));
+  return parsed;
 }
 
 void Session::Impl::learn(std::vector<std::string> list) {

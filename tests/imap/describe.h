@@ -56,7 +56,7 @@ class Events {
   void add_error(const Error&) { list.push_back("ERROR"); }
   // After the last octet: a body that has not ended counts too.
   void finish() {
-    if (open_) list.push_back("UNFINISHED " + body_);
+    if (open_) list.push_back("UNFINISHED " + body());
     open_ = false;
   }
 
@@ -106,11 +106,11 @@ class Events {
   void one(const BodyBegin& e) {
     finish();
     open_ = true;
-    body_ = "BODY" + field("uid", e.uid) + " " + std::to_string(e.octets) + " ";
+    head_ = "BODY" + field("uid", e.uid) + " " + std::to_string(e.octets) + " ";
   }
-  void one(const BodyChunk& e) { body_ += shown(e.octets); }
+  void one(const BodyChunk& e) { octets_ += e.octets; }
   void one(const BodyEnd&) {
-    list.push_back(std::exchange(body_, {}));
+    list.push_back(body());
     open_ = false;
   }
   void one(const Fetched& e) {
@@ -120,7 +120,10 @@ class Events {
                    field("emailid", e.email_id) + kBody[static_cast<std::size_t>(e.body)]);
   }
 
-  std::string body_;
+  // The octets are shown when all are there: a cut may go through a character.
+  std::string body() { return head_ + shown(std::exchange(octets_, {})); }
+
+  std::string head_, octets_;
   bool open_ = false;
 };
 
