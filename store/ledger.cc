@@ -32,11 +32,14 @@ struct Window {
   std::vector<PlacementRow> placements;
 };
 
+// Both reads in one snapshot, so that a row and its copies belong together.
 Result<Window> read_window(sqlite::Database& db, const rows::Life& life, mail::Uid first) {
+  if (auto ok = db.use("BEGIN")->run(); !ok) return ok.error();
   auto messages = rows::messages(db, life, first, mail::Uid{UINT32_MAX}, kWindow);
+  const mail::Uid last = messages && !messages->empty() ? messages->back().uid : first;
+  auto placements = rows::placements(db, life, first, last);
+  if (auto ok = db.use("COMMIT")->run(); !ok) return ok.error();
   if (!messages) return messages.error();
-  if (messages->empty()) return Window{};
-  auto placements = rows::placements(db, life, first, messages->back().uid);
   if (!placements) return placements.error();
   return Window{std::move(*messages), std::move(*placements)};
 }

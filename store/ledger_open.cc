@@ -22,6 +22,8 @@ Error cannot(const std::string& what, int number) {
   const bool full = number == ENOSPC || number == EDQUOT;
   std::string advice = "The state file and its directory must be writable by the user who runs this program.";
   if (number == ENOENT || number == ENOTDIR) advice = "Create the directory first, or name another --state file.";
+  if (number == ENOLCK || number == EOPNOTSUPP || number == ENOSYS)
+    advice = "This file system has no locks: name a --state file on a local disk.";
   if (full) advice = "Free some space and run it again.";
   return {Scope::Service, Retry::AfterUserAction, what + ": " + std::generic_category().message(number), advice};
 }

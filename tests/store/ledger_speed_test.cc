@@ -14,11 +14,18 @@ namespace {
 
 constexpr std::array kPending{MessageState::Listed, MessageState::Failed};
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#define MAILHAUL_HAS(feature) __has_feature(feature)
+#else
+#define MAILHAUL_HAS(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || MAILHAUL_HAS(address_sanitizer) || \
+    MAILHAUL_HAS(thread_sanitizer)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;
 #endif
+constexpr std::uint32_t kRows = kSanitized ? 20'000 : 200'000;
 
 struct Time {
   double wall = 0, cpu = 0;  // seconds; cpu of this thread: what a busy machine leaves comparable
@@ -128,7 +135,7 @@ void collect(const std::string& path, std::uint32_t rows, bool loud) {
 TEST_CASE("speed: a first collection") {
   Scratch scratch;
   const char* asked = std::getenv("MAILHAUL_LEDGER_ROWS");
-  const std::uint32_t rows = asked ? static_cast<std::uint32_t>(std::strtoul(asked, nullptr, 10)) : 200'000;
+  const std::uint32_t rows = asked ? static_cast<std::uint32_t>(std::strtoul(asked, nullptr, 10)) : kRows;
   std::printf("ledger, %u rows in one mailbox:\n", rows);
   collect(scratch.state(), rows, true);
   const auto size = std::filesystem::file_size(scratch.state());
