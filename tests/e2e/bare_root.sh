@@ -19,14 +19,14 @@ mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packag
 [ -n "$mirror" ] || { echo "bare_root: apt names no bookworm mirror here" >&2; exit 1; }
 if [ ! -e "$folder/base/etc/debian_version" ]; then
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-  debootstrap --variant=minbase ${keyring:+--keyring=$keyring} bookworm "$folder/base.new" "$mirror" >"$folder/debootstrap.log" 2>&1 ||
+  debootstrap --variant=minbase --keyring=$keyring bookworm "$folder/base.new" "$mirror" >"$folder/debootstrap.log" 2>&1 ||
     { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
   mv "$folder/base.new" "$folder/base"
 fi
 root=$folder/root
 rm -rf --one-file-system "$root"
 cp -a "$folder/base" "$root"
-git -c safe.directory='*' clone -q --no-hardlinks "$top" "$root/src"
+GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' git clone -q --no-hardlinks "$top" "$root/src"
 [ ! -e /etc/apt/apt.conf ] || cp /etc/apt/apt.conf "$root/etc/apt/"
 rm -f "$root/etc/resolv.conf"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true

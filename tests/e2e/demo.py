@@ -94,7 +94,7 @@ def main():
     print(f"""
 The mail is in {shown}. Any program that knows Maildir reads it, for example: mutt -f {shlex.quote(shown)}
 Run this again: nothing is fetched twice. To haul a real account home:
-  {os.path.relpath(pathlib.Path(__file__).resolve().parents[2] / 'run')} imaps://you@example.org""")
+  {os.path.join(os.path.relpath(pathlib.Path(__file__).resolve().parents[2]), 'run')} imaps://you@example.org""")
 
 
 if __name__ == "__main__":
