@@ -55,6 +55,7 @@ Done Conversation::fill(Script& script) {
                                        [](const InFlight& f) { return is<imap::Examine>(f.step.command); });
     Result<imap::Tag> tag = connection_.submit(step->command);
     if (!tag) {
+      if (connection_.session.state() == imap::State::Logout) return connection_closed();
       // It concerns this step only; the others go on.
       const imap::StatusText own{imap::Condition::Bad, "", "", "not sent: " + tag.error().what};
       if (step->listener == nullptr) continue;

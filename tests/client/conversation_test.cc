@@ -199,6 +199,19 @@ TEST_CASE("a command that cannot be sent is refused alone") {
   CHECK(memory.verdict() == "");
 }
 
+TEST_CASE("a tagged BYE ends the connection, not every step that is left") {
+  client::ClientOptions options = impatient();
+  options.pipeline = 1;
+  InMemory memory(kIn + "C: $a NOOP\nS: $a BYE over\nclose", Chunks::Whole, 1, account_at(993), options);
+  REQUIRE(memory.client);
+  Recorder a;
+  Steps steps{Step{imap::Noop{}, &a}, Step{imap::Noop{}, &a}, Step{imap::Noop{}, &a}};
+  const Done ended = (*memory.client)->converse(steps);
+  REQUIRE(!ended);
+  CHECK(ended.error().retry == Retry::Now);
+  CHECK(a.text() == "NOOP: BYE");
+}
+
 TEST_CASE("the pipeline is kept full and never overfull") {
   struct Counting final : client::Script, client::Listener {
     std::optional<Step> next() override {
