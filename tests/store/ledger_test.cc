@@ -158,6 +158,19 @@ TEST_CASE("settle delivers, keeps evidence that it was not given, and forgets wh
   good(ledger->check());
 }
 
+TEST_CASE("a directory without a name is INBOX, however its emptiness is spelled") {
+  auto ledger = opened(":memory:");
+  const Home home = make_home(*ledger);
+  MessageRow row;
+  row.uid = mail::Uid{1};
+  const Ledger::Transaction::Settled batch[]{{row, std::string_view(), key_of(1)}, {row, "", key_of(1)}};
+  auto t = good(ledger->begin());
+  good(t.settle(home.inbox.id, 1, batch));
+  good(t.commit());
+  CHECK(good(ledger->placements(home.inbox.id, 1, mail::Uid{1}, mail::Uid{1})) ==
+        std::vector<PlacementRow>{{mail::Uid{1}, "", key_of(1)}});
+}
+
 TEST_CASE("failed rows are pending once they are due") {
   auto ledger = opened(":memory:");
   const Home home = make_home(*ledger);
