@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 namespace mailhaul::test {
 
@@ -182,13 +183,20 @@ void MemoryFileSystem::revert(std::mt19937_64* luck) {
       continue;
     }
     auto after = node->durable_entries;
+    std::map<const Node*, std::string> old_names;
+    for (const auto& [name, child] : node->durable_entries)
+      if (!node->entries.contains(name)) old_names[child.get()] = name;
     for (const auto& [name, child] : node->entries) {
       const auto before = node->durable_entries.find(name);
-      if (before == node->durable_entries.end() || before->second != child)
-        if (heads()) after[name] = child;
+      if ((before != node->durable_entries.end() && before->second == child) || !heads()) continue;
+      after[name] = child;
+      // A rename within one directory is one change on every file system: both names never survive, nor neither.
+      if (const auto old = old_names.find(child.get()); old != old_names.end()) after.erase(old->second);
     }
-    for (const auto& [name, child] : node->durable_entries)
-      if (node->entries.find(name) == node->entries.end() && heads()) after.erase(name);
+    std::set<const Node*> kept;
+    for (const auto& [name, child] : node->entries) kept.insert(child.get());
+    for (const auto& [child, name] : old_names)
+      if (!kept.contains(child) && heads()) after.erase(name);
     node->entries = after;
     node->durable_entries = std::move(after);
   }

@@ -1,0 +1,214 @@
+// Runs of the engine that are told in full: what a clean run does, and one test for every bug that the simulation
+// found.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "protocols/mail/digest.h"
+#include "tests/sync/machine.h"
+
+namespace mailhaul::test {
+namespace {
+
+using store::MessageState;
+
+mail::FlagSet flags(std::initializer_list<const char*> names) {
+  mail::FlagSet out;
+  for (const auto* name : names) out.add(name);
+  return out;
+}
+
+std::string letter(const std::string& id, const std::string& body = "hello\r\n") {
+  return "Message-ID: <" + id + "@example.org>\r\nSubject: " + id + "\r\n\r\n" + body;
+}
+
+constexpr std::int64_t kDate = 1'700'000'000;
+
+struct Scene : Machine {
+  explicit Scene(bool barrier = true) : Machine(1, file(), disk(barrier)) {
+    state.lose();
+    (void)fs.make_directories("/home");
+    inbox = &server.mailboxes.emplace_back();
+    inbox->name = "INBOX";
+  }
+  // What is in INBOX, by its first header line's ID, with its flags: "a -, b FS".
+  std::string copies() {
+    std::vector<std::string> out;
+    for (const auto& file : census().files) {
+      const auto at = file.content.find('<') + 1;
+      out.push_back(file.content.substr(at, file.content.find('@') - at) + " " + text_of(file.flags));
+    }
+    std::ranges::sort(out);
+    std::string text;
+    for (const auto& one : out) text += (text.empty() ? "" : ", ") + one;
+    return text;
+  }
+  sync::Report clean() {
+    auto ending = run_process();
+    REQUIRE_MESSAGE(ending.report, ending.error);
+    CHECK(ending.report->error.empty());
+    CHECK(ending.report->complete());
+    return *ending.report;
+  }
+  // Dies, by SIGKILL, when the server hears of `step` for the n-th time.
+  void die_at_step(const std::string& step, int n = 1) {
+    server.on_step = [this, step, n](std::string_view now) mutable -> Done {
+      if (now == step && --n == 0) {
+        server.on_step = {};
+        throw Crash{};
+      }
+      return done();
+    };
+    CHECK(run_process().crashed);
+  }
+  void die_at_commit(std::uint64_t n, bool after) {
+    state.die_at_commit(n, after, [this] { fs.die_at(fs.effects() + 1, MemoryFileSystem::Death::Errors); });
+    (void)run_process();
+    CHECK(state.dead());
+    state.close();
+    state.die_at_commit(0, false, {});
+  }
+  store::MessageRow row(std::uint32_t uid) {
+    for (const auto& r : census().rows)
+      if (r.current && r.row.uid.value == uid) return r.row;
+    FAIL("no row for UID " << uid);
+    return {};
+  }
+
+  ModelMailbox* inbox;
+
+ private:
+  static StateFile& file() {
+    static StateFile one;
+    return one;
+  }
+  static MemoryFileSystem::Options disk(bool barrier) {
+    MemoryFileSystem::Options options;
+    options.barrier = barrier;
+    return options;
+  }
+  static std::string text_of(const mail::FlagSet& set) {
+    std::string out = set.maildir_letters();
+    for (const auto& keyword : set.keywords()) out += "+" + keyword;
+    return out.empty() ? "-" : out;
+  }
+};
+
+TEST_CASE("engine: collects, then has nothing to do") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), flags({"\\Seen", "work"}), kDate);
+  scene.inbox->deliver(letter("b", "bare\nline\r\n"), {}, kDate);
+  const auto first = scene.clean();
+  CHECK(first.sum.delivered == 2);
+  CHECK(first.sum.bytes == letter("a").size() + letter("b", "bare\nline\r\n").size());
+  CHECK(scene.copies() == "a S+work, b -");
+  const auto bodies = scene.server.bodies();
+  const auto effects = scene.fs.effects();
+  const auto second = scene.clean();
+  CHECK(second.sum.delivered == 0);
+  CHECK(second.sum.already == 2);
+  CHECK(second.sum.listed == 2);
+  CHECK(scene.server.bodies() == bodies);
+  CHECK(scene.fs.effects() == effects);
+}
+
+TEST_CASE("engine: a flag that changes after a cut run, on mail above the floor, still arrives") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  scene.clean();
+  auto& b = scene.inbox->deliver(letter("b"), {}, kDate);
+  scene.die_at_commit(3, false);  // listed, settled, but the cursors have not moved
+  CHECK(scene.row(2).state == MessageState::Delivered);
+  scene.fs.restart();
+  scene.inbox->set_flags(b, flags({"\\Flagged"}));
+  scene.clean();
+  CHECK(scene.copies() == "a -, b F");
+}
+
+TEST_CASE("engine: a stop between the look and the plan moves no cursor") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  std::stop_source stop;
+  scene.server.on_step = [&](std::string_view step) -> Done {
+    if (step == "flags of INBOX") stop.request_stop();
+    return done();
+  };
+  const auto ending = scene.run_process(stop);
+  REQUIRE(ending.report);
+  CHECK(ending.report->stopped);
+  scene.server.on_step = {};
+  const auto report = scene.clean();
+  CHECK(report.sum.delivered == 1);
+  CHECK(scene.copies() == "a -");
+}
+
+TEST_CASE("engine: flags whose rename was not durable are not taken for settled") {
+  for (const bool barrier : {true, false}) {
+    Scene scene(barrier);
+    auto& a = scene.inbox->deliver(letter("a"), flags({"\\Seen"}), kDate);
+    scene.clean();
+    scene.inbox->set_flags(a, flags({"\\Flagged"}));
+    scene.fs.fail_at(scene.fs.effects() + 2, 5);  // renamed, but the directory could not be synced
+    REQUIRE_FALSE(scene.run_process().report->error.empty());
+    CHECK(scene.copies() == "a F");
+    scene.clean();
+    scene.fs.crash();
+    CHECK(scene.copies() == "a F");
+  }
+}
+
+TEST_CASE("engine: a copy that is adopted is read in the form in which it was stored") {
+  const std::string all[] = {letter("a", "x\r\n"), letter("a", "x\r\r\ny\r\n"), letter("a", "x\ny\r\n"),
+                             letter("a", "no end"), "Subject: <a@\n\nonly\nbare\n"};
+  for (const auto& wire : all) {
+    CAPTURE(wire);
+    Scene scene;
+    scene.inbox->deliver(wire, {}, kDate);
+    scene.clean();
+    scene.state.lose();
+    const auto report = scene.clean();
+    CHECK(report.mailboxes.at(0).adopted == 1);
+    CHECK(scene.row(1).sha256 == mail::Sha256::of(wire));
+    CHECK(scene.row(1).octets == wire.size());
+    CHECK(scene.server.bodies() == 1);
+  }
+}
+
+TEST_CASE("engine: a message that breaks the connection stops no other, even if its UID comes after its body") {
+  for (const bool uid_after_body : {false, true}) {
+    Scene scene;
+    scene.server.traits.uid_after_body = uid_after_body;
+    scene.inbox->deliver(letter("a"), {}, kDate);
+    scene.inbox->deliver(letter("b"), {}, kDate).body = Body::Drops;
+    scene.inbox->deliver(letter("c"), {}, kDate);
+    const auto ending = scene.run_process();
+    REQUIRE(ending.report);
+    CHECK(ending.report->error.empty());
+    CHECK(ending.report->sum.delivered == 2);
+    CHECK(ending.report->sum.failed == 1);
+    REQUIRE(ending.report->failures.size() == 1);
+    CHECK(ending.report->failures[0].uid == 2);
+    CHECK(scene.copies() == "a -, c -");
+    scene.clock.now += 86'400;
+    scene.inbox->find(mail::Uid{2})->body = Body::Fine;
+    scene.clean();
+    CHECK(scene.copies() == "a -, b -, c -");
+  }
+}
+
+TEST_CASE("engine: a file whose row was not settled is found again after a new UIDVALIDITY") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), flags({"\\Seen"}), kDate);
+  scene.inbox->deliver(letter("b", "x\r\r\n"), {}, kDate);
+  scene.die_at_commit(5, false);  // the files are durable, their rows are only listed
+  scene.fs.crash();
+  REQUIRE(scene.copies() == "a S, b -");
+  std::mt19937_64 luck(1);
+  scene.inbox->renumber(luck);
+  const auto report = scene.clean();
+  CHECK(scene.copies() == "a S, b -");
+  CHECK(report.sum.listed == 2);
+}
+
+}  // namespace
+}  // namespace mailhaul::test
