@@ -307,7 +307,8 @@ Result<std::vector<sync::MailboxView>> ImapSource::observe(std::span<const sync:
     // Changes are asked for by MODSEQ alone (RFC 7162 §3.1.4.1).
     if (request.flags) {
       const auto since = condstore ? request.modseq : std::nullopt;
-      const auto known = request.floor.value > 1 ? "1:" + std::to_string(request.floor.value - 1) : std::string("1:*");
+      const bool below = request.floor.value > 1 && !request.beyond;
+      const auto known = below ? "1:" + std::to_string(request.floor.value - 1) : std::string("1:*");
       steps.add(imap::UidFetch{known, "UID FLAGS", since, false}, mailbox);
     }
   }

@@ -43,6 +43,7 @@ class Engine {
   Done take_view(Work& work, MailboxView view);
   Done reobserve(Group group, const std::vector<std::size_t>& which);
   Done new_generation(Work& work);
+  Done settle_files_of_the_old(Work& work, store::Ledger::Transaction& transaction, const KeyOf& key_of);
   [[nodiscard]] std::uint64_t alive(const Work& work) const;
   Result<bool> accounts_for_exists(Work& work, bool complete);
   Done prove_vanished(Work& work, std::size_t index);
@@ -60,9 +61,10 @@ class Engine {
   // settle.cc
   Done say(Group group);
   Done adopt(Work& work, std::size_t index);
-  Result<std::optional<store::Ledger::Transaction::Settled>> adopted_row(Work& work, const Headers& headers,
-                                                                         const Adopt& adopt,
-                                                                         const store::FoundCopy& copy);
+  Done adopt_one(Work& work, const Headers& headers, Adopt adopt, store::FoundCopy copy,
+                 std::vector<store::Ledger::Transaction::Settled>& settled);
+  Result<store::MessageRow> read_copy(const std::string& directory, const store::FoundCopy& copy,
+                                      std::optional<std::uint64_t> size);
   Done level_flags(Group group);
   Done move_cursors(Group group);
 

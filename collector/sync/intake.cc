@@ -118,6 +118,7 @@ Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t oc
   received_.reset();
   announced_ = octets;
   open_.reset();
+  begun_ = !uid;
   if (mailbox_ != mailbox && on_mailbox_) on_mailbox_(mailbox);
   mailbox_ = mailbox;
   if (uid && !arrivals_.expects(mailbox, *uid)) return done();  // not asked for, or a second time: let it pass by
@@ -142,6 +143,7 @@ Done Intake::end() {
 }
 
 Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
+  if (message.uid && message.body) begun_ = false;
   // RFC 9051 §7.5.2 allows FETCH data at any time; what has no UID or no body is no delivery.
   if (!message.uid || !received_ || !incoming_) return done();
   const auto* wanted = arrivals_.wanted(mailbox);
@@ -196,7 +198,17 @@ std::int64_t Intake::date_of(const FetchedMessage& message, std::uint8_t& source
   return *steps[source];
 }
 
+std::optional<std::pair<std::size_t, Uid>> Intake::open_body() const {
+  if (open_ || !begun_ || !mailbox_) return open_;
+  // It began without its UID: servers answer in order, so it is the first one that is still owed.
+  auto owed = arrivals_.to_ask(*mailbox_);
+  if (const auto it = answered_.find(*mailbox_); it != answered_.end()) owed = owed.minus(it->second);
+  if (owed.empty()) return std::nullopt;
+  return std::pair{*mailbox_, Uid{owed.ranges().front().first}};
+}
+
 Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
+  answered_[slice.mailbox].merge(slice.uids);
   const auto missing = arrivals_.missing_of(slice.mailbox, slice.uids);
   if (missing.empty()) return done();
   const std::string reason = refused.empty() ? "the server said OK but sent no message" : refused;

@@ -85,8 +85,8 @@ class Intake final : public Receiver {
   Done answered(const FetchSlice& slice, const std::string& refused) override;
   Done lost(const FetchSlice& slice, const Error& error) override;
   Done flush();  // hands the open batch over; whatever was half received is dropped
-  // The UID whose body was open when the connection went, if it is known.
-  [[nodiscard]] std::optional<std::pair<std::size_t, Uid>> open_body() const { return open_; }
+  // The UID whose body was open when the connection went, if it is known or can be told.
+  [[nodiscard]] std::optional<std::pair<std::size_t, Uid>> open_body() const;
 
  private:
   void complete(std::size_t mailbox, Uid uid, const FetchedMessage& message);
@@ -102,6 +102,8 @@ class Intake final : public Receiver {
   std::optional<store::Received> received_;
   std::uint64_t announced_ = 0;
   std::optional<std::pair<std::size_t, Uid>> open_;
+  bool begun_ = false;                      // a body, without its UID
+  std::map<std::size_t, UidSet> answered_;  // slices with their tagged reply
   std::optional<std::int64_t> neighbour_date_;
   Batch batch_;
   std::chrono::steady_clock::time_point batch_since_;

@@ -30,12 +30,19 @@ ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool com
   const bool vouched =
       work.source.highest_modseq && work.row.modseq && *work.source.highest_modseq == work.row.modseq->value;
   request.flags = known && !vouched && alive_rows(work.row.tally) > 0;
+  request.beyond = known && work.beyond;
   request.descriptors = settings_.policy.needs_descriptors();
   return request;
 }
 
 Done Engine::observe(Group group) {
   std::vector<ObserveRequest> requests;
+  for (auto& work : group) {
+    if (work.row.id.value == 0) continue;
+    auto rows = context_.ledger->messages(work.row.id, work.row.generation, work.row.floor, Uid{UINT32_MAX}, 1);
+    if (!rows) return rows.error();
+    work.beyond = !rows->empty();
+  }
   for (auto& work : group) requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), false));
   auto views = on_source([&](Source& source) { return source.observe(requests); });
   if (!views) return views.error();
@@ -68,6 +75,7 @@ Done Engine::take_view(Work& work, MailboxView view) {
 
 // A new UIDVALIDITY says that the old UIDs mean nothing, not that the messages are gone (RFC 4549 §4.1).
 Done Engine::new_generation(Work& work) {
+  const auto old_key_of = key_maker(account_.uuid, work.source.raw_name, work.row.uid_validity);
   work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
   work.fresh_generation = true;
   const bool first = !work.row.uid_validity && alive_rows(work.row.tally) == 0;
@@ -84,6 +92,7 @@ Done Engine::new_generation(Work& work) {
     if (auto r = transaction->update_mailbox(row); !r) return r;
     work.row = row;
   } else {
+    if (auto r = settle_files_of_the_old(work, *transaction, old_key_of); !r) return r;
     if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
     ++work.row.generation;
     work.row.uid_validity = work.view.validity;
@@ -92,6 +101,32 @@ Done Engine::new_generation(Work& work) {
     work.row.tally = {};
   }
   return transaction->commit();
+}
+
+// A run that was cut off before it could settle has left files under keys that nobody would look for again.
+Done Engine::settle_files_of_the_old(Work& work, store::Ledger::Transaction& transaction, const KeyOf& key_of) {
+  constexpr MessageState kUndelivered[] = {MessageState::Listed, MessageState::Excluded, MessageState::Failed,
+                                           MessageState::Gone};
+  auto uids = transaction.uids(work.row.id, work.row.generation, kUndelivered);
+  if (!uids) return uids.error();
+  while (!uids->empty()) {
+    std::vector<std::pair<DeliveryKey, Uid>> keys;
+    uids->take_front(kWindow, SIZE_MAX).each([&](Uid uid) { keys.emplace_back(key_of(uid, 0), uid); });
+    std::ranges::sort(keys);
+    std::vector<DeliveryKey> sorted;
+    for (const auto& [key, uid] : keys) sorted.push_back(key);
+    auto found = context_.maildir->look(work.row.destination, sorted);
+    if (!found) return found.error();
+    std::vector<store::Ledger::Transaction::Settled> settled;
+    for (const auto& copy : *found) {
+      auto row = read_copy(work.row.destination, copy, std::nullopt);
+      if (!row) return row.error();
+      row->uid = std::ranges::lower_bound(keys, copy.name.key, {}, [](const auto& k) { return k.first; })->second;
+      settled.push_back({*std::move(row), work.row.destination, copy.name.key});  // no base: flags are united later
+    }
+    if (auto r = transaction.settle(work.row.id, work.row.generation, settled); !r) return r;
+  }
+  return done();
 }
 
 // Does what we know plus what is new make up EXISTS? If so nothing has vanished, whatever the server left unsaid.
@@ -103,14 +138,12 @@ Result<bool> Engine::accounts_for_exists(Work& work, bool complete) {
   }
   if (work.fresh_generation) return false;  // a delta of another life
   UidSet fresh = work.view.present;
-  if (work.row.id.value != 0 && !fresh.empty()) {
+  if (work.beyond) {
     constexpr MessageState kAlive[] = {MessageState::Listed, MessageState::Delivered, MessageState::Excluded,
                                        MessageState::Failed};
-    if (const auto& ranges = fresh.ranges(); ranges.front().first < work.row.floor.value) {
-      auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
-      if (!known) return known.error();
-      fresh = fresh.minus(*known);
-    }
+    auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
+    if (!known) return known.error();
+    fresh = fresh.minus(*known);
   }
   work.clean = alive_rows(work.row.tally) + fresh.size() == work.view.exists;
   return work.clean;
@@ -177,6 +210,7 @@ Done Engine::plan_mailbox(Work& work, std::size_t index) {
     touched.take_front(kWindow, SIZE_MAX).each([&](Uid uid) { window.push_back(uid); });
     if (auto r = plan_window(work, index, window); !r) return r;
   }
+  work.planned = true;
   return done();
 }
 

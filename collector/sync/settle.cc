@@ -78,7 +78,6 @@ Done Engine::adopt(Work& work, std::size_t index) {
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, uids)); });
   if (!headers) return headers.error();
   std::vector<DeliveryKey> keys;
-  keys.reserve(adoptions.size());
   for (const auto& a : adoptions) keys.push_back(a.key);
   std::ranges::sort(keys);
   auto found = context_.maildir->look(work.row.destination, keys);
@@ -88,19 +87,10 @@ Done Engine::adopt(Work& work, std::size_t index) {
   for (const auto& a : adoptions) {
     const auto header = std::ranges::find(*headers, a.uid, &Headers::uid);
     const auto copy = std::ranges::find(*found, a.key, [](const store::FoundCopy& c) { return c.name.key; });
-    if (header == headers->end() ||
-        copy == found->end()) {  // not answered, or gone meanwhile: the next run looks again
-      if (a.new_row) work.todo.list.add(a.uid);
-      continue;
-    }
-    auto row = adopted_row(work, *header, a, *copy);
-    if (!row) return row.error();
-    if (*row) {
-      settled.push_back(std::move(**row));
-    } else {
-      work.todo.reuse[a.uid] = a.reuse + 1;
-      work.todo.deliver.add(a.uid);
-      if (a.new_row) work.todo.list.add(a.uid);
+    if (header != headers->end() && copy != found->end()) {
+      if (auto r = adopt_one(work, *header, a, *copy, settled); !r) return r;
+    } else if (a.new_row) {
+      work.todo.list.add(a.uid);  // not answered, or gone meanwhile: the next run looks again
     }
   }
   if (settled.empty()) return done();
@@ -112,15 +102,43 @@ Done Engine::adopt(Work& work, std::size_t index) {
   return done();
 }
 
-// The row for an adopted file; nullopt if the file's header is not the message's.
-Result<std::optional<store::Ledger::Transaction::Settled>> Engine::adopted_row(Work& work, const Headers& headers,
-                                                                               const Adopt& adopt,
-                                                                               const store::FoundCopy& copy) {
-  const auto& directory = work.row.destination;
+// Goes through the keys of a UID that was used again and again until one's file is the message, or there is none.
+Done Engine::adopt_one(Work& work, const Headers& headers, Adopt adopt, store::FoundCopy copy,
+                       std::vector<store::Ledger::Transaction::Settled>& settled) {
+  for (;;) {
+    auto row = read_copy(work.row.destination, copy, headers.size);
+    if (!row) return row.error();
+    if (row->header_digest == headers.evidence.header_digest) {
+      auto flags = context_.maildir->flags_of(work.row.destination, copy);
+      if (!flags) return flags.error();
+      row->uid = headers.uid;
+      row->reuse = adopt.reuse;
+      row->base = headers.flags.intersected(*flags);
+      if (headers.flags != row->base)
+        work.todo.flags.emplace_back(
+            StoreFlags{headers.uid, adopt.key, merged(row->base, headers.flags, *flags), headers.flags}, copy);
+      settled.push_back({*std::move(row), work.row.destination, adopt.key});
+      return done();
+    }
+    adopt.key = work.key_of(adopt.uid, ++adopt.reuse);
+    auto next = context_.maildir->look(work.row.destination, {&adopt.key, 1});
+    if (!next) return next.error();
+    if (next->empty()) break;
+    copy = std::move(next->front());
+  }
+  work.todo.reuse[adopt.uid] = adopt.reuse;
+  work.todo.deliver.add(adopt.uid);
+  if (adopt.new_row) work.todo.list.add(adopt.uid);
+  return done();
+}
+
+// What a ledger row can say of a file that is there. `size`: what the server says, if it does.
+Result<store::MessageRow> Engine::read_copy(const std::string& directory, const store::FoundCopy& copy,
+                                            std::optional<std::uint64_t> size) {
   store::MessageRow row;
   // What was stored with LF alone has no CRLF left, so W= exceeds S= by every line end; equal octets mean that nothing
   // was taken away. Bare LFs among others are told by the server's size.
-  row.form = copy.name.disk_octets == copy.name.crlf_octets || headers.size == copy.name.disk_octets
+  row.form = copy.name.disk_octets == copy.name.crlf_octets || size == copy.name.disk_octets
                  ? store::StoredForm::AsReceived
                  : store::StoredForm::Lf;
   mail::Sha256 hash;
@@ -134,28 +152,19 @@ Result<std::optional<store::Ledger::Transaction::Settled>> Engine::adopted_row(W
   });
   if (!read) return read.error();
   auto evidence = scanner.finish();
-  if (evidence.header_digest != headers.evidence.header_digest)
-    return std::optional<store::Ledger::Transaction::Settled>{};
-  auto flags = context_.maildir->flags_of(directory, copy);
-  if (!flags) return flags.error();
-  row.uid = headers.uid;
-  row.reuse = adopt.reuse;
-  row.base = headers.flags.intersected(*flags);
   row.octets = octets;
   row.internal_date = copy.name.seconds;
   row.sha256 = hash.finish();
-  row.message_id = evidence.message_id;
+  row.message_id = std::move(evidence.message_id);
   row.header_digest = evidence.header_digest;
-  if (auto wanted = merged(row.base, headers.flags, *flags); wanted != *flags || headers.flags != row.base)
-    work.todo.flags.emplace_back(StoreFlags{headers.uid, copy.name.key, std::move(wanted), headers.flags}, copy);
-  return std::optional(store::Ledger::Transaction::Settled{std::move(row), directory, adopt.key});
+  return row;
 }
 
 // The cursors vouch for rows: they move last, and only when the observation added up.
 Done Engine::move_cursors(Group group) {
   std::vector<store::MailboxRow> moved;
   for (auto& work : group) {
-    if (!work.observed) continue;
+    if (!work.observed || !work.planned) continue;
     auto row = work.row;
     const auto top = work.view.present.highest();
     row.floor = Uid{std::max(row.floor.value, top ? top->value + 1 : 1)};

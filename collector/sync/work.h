@@ -38,7 +38,9 @@ struct Work {
   MailboxReport report;
   MailboxView view;
   bool observed = false;
-  bool clean = false;  // the observation accounts for EXISTS
+  bool clean = false;    // the observation accounts for EXISTS
+  bool planned = false;  // all of what was observed
+  bool beyond = false;   // there are rows from the floor upwards: an earlier run was cut short
   bool fresh_generation = false;
   UidSet vanished;  // proved
   Intentions todo;
