@@ -1,6 +1,7 @@
 #include "protocols/imap/cursor.h"
 
 #include <charconv>
+#include <cmath>
 
 #include "protocols/base/text.h"
 
@@ -15,7 +16,7 @@ std::optional<std::uint64_t> number_of(std::string_view text) {
   double real = 0;
   const auto [stop, failed] = std::from_chars(text.data(), end, real);
   if (stop != end || failed != std::errc{} || real > 9e15) return std::nullopt;  // beyond, a double has no unit digit
-  return static_cast<std::uint64_t>(real + 0.5);
+  return static_cast<std::uint64_t>(std::llround(real));
 }
 
 void Cursor::advance(std::size_t octets) {

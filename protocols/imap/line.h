@@ -20,6 +20,12 @@ struct Line {
     return std::string_view(literals).substr(mark.octets_begin, mark.octets_end - mark.octets_begin);
   }
   void clear() {
+    constexpr std::size_t kKept = 64 * 1024;  // one long SEARCH is no reason to hold its memory for ever
+    if (text.capacity() + literals.capacity() + marks.capacity() * sizeof(Mark) > kKept) {
+      std::string().swap(text);
+      std::string().swap(literals);
+      std::vector<Mark>().swap(marks);
+    }
     text.clear();
     literals.clear();
     marks.clear();

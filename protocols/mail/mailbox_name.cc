@@ -16,11 +16,11 @@ namespace {
 // RFC 3501 §5.1.3: "," stands where RFC 4648 has "/".
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-constexpr std::array<std::int8_t, 256> reverse_alphabet() {
-  std::array<std::int8_t, 256> table{};
+constexpr std::array<std::int16_t, 256> reverse_alphabet() {
+  std::array<std::int16_t, 256> table{};
   table.fill(-1);
   for (std::size_t i = 0; i < kAlphabet.size(); ++i)
-    table[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::int8_t>(i);
+    table[static_cast<unsigned char>(kAlphabet[i])] = static_cast<std::int16_t>(i);
   return table;
 }
 constexpr auto kReverse = reverse_alphabet();

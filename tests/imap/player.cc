@@ -58,7 +58,7 @@ std::string output(std::string_view text) { return text.empty() ? std::string() 
 
 Script parse(std::string_view transcript) {
   Script script;
-  const auto server = [&](std::string octets) {
+  const auto server = [&](const std::string& octets) {
     if (script.steps.empty() || script.steps.back().kind != Step::Server) script.steps.push_back({Step::Server, {}});
     script.steps.back().text += octets;
   };

@@ -166,10 +166,7 @@ TEST_CASE("taking from the front: so many UIDs, so much text, at least one") {
       REQUIRE(part.wire().size() <= octets);
       REQUIRE((taken.empty() || taken.highest()->value < part.ranges().front().first));
       REQUIRE(left.intersect(part).empty());
-      if (random() % 4 == 0) {  // still a set like any other in between
-        const UidSet copy = left;
-        REQUIRE(copy == set(left.empty() ? "1" : left.wire()).intersect(left));
-      }
+      if (!left.empty()) REQUIRE(left == set(left.wire()));  // still a set like any other in between
       taken.merge(part);
     }
     REQUIRE(taken == whole);
