@@ -1,5 +1,5 @@
 #!/bin/bash
-# bare_root.sh [FOLDER]: ./run and ./test quick on a Debian that has nothing, as root and as a user. Needs root.
+# bare_root.sh [FOLDER]: ./run and ./test on a Debian that has nothing, as root and as a user. Needs root.
 # A minimal root is made with debootstrap, this checkout is cloned into it as committed, everything runs inside with
 # processes and mounts of its own. FOLDER keeps the bare root for the next time; without it all is temporary.
 # The mirror is the one that this machine's own apt uses.
@@ -45,7 +45,7 @@ echo "== ./run, from another folder, with nothing installed"; cd /; /src/run; qu
 echo "== ./run once more"; /src/run; quiet
 echo "== ./run as a user"; useradd -m user; cp -r /src /home/user/src; rm -rf /home/user/src/demo /home/user/src/build
 chown -R user: /home/user/src; su user -c "cd && src/run && src/run"; quiet
-[ "$1" = run ] || { echo "== ./test quick"; cd /src; ./test quick; quiet; ./test quick; quiet; }
+[ "$1" = run ] || { echo "== ./test"; cd /src; ./test; quiet; ./test; quiet; }
 echo "bare root: all well"
 INSIDE
 # A mount and a process namespace: whatever happens inside ends with it.
