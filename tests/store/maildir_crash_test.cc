@@ -412,6 +412,35 @@ TEST_CASE("leftovers: a message that is dropped leaves nothing; a killed process
   CHECK(fs.effects() == before);
 }
 
+TEST_CASE("the marker of an unclean end is durable before the first file, and stays while something is owed") {
+  test::MemoryFileSystem fs;
+  auto maildir = open_maildir(fs);
+  auto cut = must(maildir->receive(""));
+  {
+    auto tmp = must(fs.open_directory("/m/tmp"));
+    must(fs.sync_directory(*tmp));  // the kernel may do so at any time
+  }
+  fs.crash();
+  { auto gone = std::move(cut); }
+  maildir.reset();
+  CHECK(count_ending(fs.files(), ".mailhaul") == 1);
+  maildir = open_maildir(fs);
+  CHECK(count_ending(fs.files(), ".mailhaul") == 0);
+
+  Batch batch;
+  batch.emplace_back("", must(received(*maildir, {"m", "", crlf_message("x"), {}})));
+  fs.fail_at(fs.effects() + 3, EIO);  // barrier, rename, fsync of the directory
+  CHECK_FALSE(maildir->deliver(batch));
+  CHECK(copies_in(*maildir, "").size() == 1);
+  maildir.reset();
+  CHECK(fs.files().contains("/m/mailhaul/receiving"));
+  maildir = open_maildir(fs);
+  fs.crash();  // the file was not acknowledged, but a process that saw it may have adopted it
+  maildir.reset();
+  maildir = open_maildir(fs);
+  CHECK(copies_in(*maildir, "").size() == 1);
+}
+
 TEST_CASE("a full disk in memory: an error that says so, no leftovers, and on it goes") {
   test::MemoryFileSystem fs({.space = 100'000});
   auto maildir = open_maildir(fs);

@@ -128,6 +128,35 @@ TEST_CASE("messages with every kind of line end, in random chunks, are stored ri
   CHECK(count_ending(fs.files(), ".mailhaul") == 0);  // nothing is left in tmp/
 }
 
+TEST_CASE("messages: all texts of CR, LF and a letter up to five octets, at all single cuts, come back exactly") {
+  test::MemoryFileSystem fs;
+  auto maildir = open_maildir(fs);
+  Batch batch;
+  std::vector<std::pair<std::string, Received>> expected;
+  for (std::size_t size = 0, count = 1; size <= 5; ++size, count *= 3)
+    for (std::size_t code = 0; code < count; ++code) {
+      std::string wire;
+      for (std::size_t i = 0, rest = code; i < size; ++i, rest /= 3) wire += "\r\nx"[rest % 3];
+      for (std::size_t cut = 0; cut <= size; ++cut) {
+        auto incoming = must(maildir->receive(""));
+        must(incoming.write(std::string_view(wire).substr(0, cut)));
+        must(incoming.write(std::string_view(wire).substr(cut)));
+        expected.emplace_back(wire, must(incoming.finish(1)));
+        batch.emplace_back("", Delivery{std::move(incoming), key_of(std::to_string(batch.size())), 1, {}});
+      }
+    }
+  const auto names = must(maildir->deliver(batch));
+  const auto files = fs.files();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto& [wire, told] = expected[i];
+    REQUIRE(told.form == reference(wire).form);
+    REQUIRE(told.crlf_octets == reference(wire).crlf_octets);
+    REQUIRE(files.at("/m/cur/" + names[i]) == reference(wire).disk);
+    REQUIRE(wire_of(*maildir, "", {*MaildirName::parse(names[i]), names[i], false}, told.form) == wire);
+  }
+  CHECK(names.size() == 2005);
+}
+
 TEST_CASE("a bare LF behind 64 KiB, 128 KiB and at every octet around a full buffer: rewritten as received") {
   test::MemoryFileSystem fs;
   auto maildir = open_maildir(fs);

@@ -279,6 +279,7 @@ TEST_CASE("look: hits only, sorted, in cur and new, and after other programs mov
   CHECK(now.size() == 299);
   CHECK(now[5].in_new);
   CHECK(now[7].name.key == keys[8]);
+  CHECK(must(maildir->look(".A", keys)).size() == 299);  // what was not found was forgotten, the rest was not
 
   // A second process finds the same.
   maildir.reset();
