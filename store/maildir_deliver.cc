@@ -54,7 +54,7 @@ Done Maildir::Impl::prepare_names(std::span<BatchItem> group, std::vector<std::s
   if (!keywords.empty()) {
     auto handles = folders.open(*group[0].to);
     if (!handles) return handles.error();
-    auto known = table_with(**handles, keywords);
+    auto known = table_with(*group[0].to, **handles, keywords);
     if (!known) return known.error();
     table = std::move(*known);
   }

@@ -30,8 +30,18 @@ std::string with_foreign(std::string letters, std::string_view old_letters, cons
 
 }  // namespace
 
-Result<KeywordTable> Maildir::Impl::table_with(const Handles& handles, const std::set<std::string>& keywords) {
+// A file put in place by replace_file() whose directory was not synced then is there, and may go again.
+Done Maildir::Impl::settle_shared(Folder& folder, const Handles& handles) {
+  if (!folder.self_owed) return done();
+  if (auto synced = fs.sync_directory(*handles.self); !synced) return synced;
+  folder.self_owed = false;
+  return done();
+}
+
+Result<KeywordTable> Maildir::Impl::table_with(Folder& folder, const Handles& handles,
+                                               const std::set<std::string>& keywords) {
   const std::scoped_lock guard(keywords_mutex_);
+  if (auto settled = settle_shared(folder, handles); !settled) return settled.error();
   const auto load = [&]() -> Result<KeywordTable> {
     auto text = read_file(fs, *handles.self, kKeywords);
     if (!text) return text.error();
@@ -50,8 +60,10 @@ Result<KeywordTable> Maildir::Impl::table_with(const Handles& handles, const std
   const std::string after = table->text();
   if (after == before) return table;
   if (auto marked = mark_receiving(); !marked) return marked.error();
+  folder.self_owed = true;
   if (auto written = replace_file(fs, *handles.tmp, staging.new_name(), *handles.self, kKeywords, after); !written)
     return written.error();
+  folder.self_owed = false;
   return table;
 }
 
@@ -71,14 +83,14 @@ std::string Maildir::Impl::letters_of(const mail::FlagSet& flags, const KeywordT
 std::uint64_t Maildir::keywords_left_out() const { return impl_->keywords_left_out; }
 
 // What a file is called once it has these flags.
-Result<std::string> Maildir::Impl::flagged(const Handles& handles, const std::string& file,
+Result<std::string> Maildir::Impl::flagged(Folder& folder, const Handles& handles, const std::string& file,
                                            const mail::FlagSet& flags) {
   const std::size_t colon = file.find(':');
   const bool info = colon != std::string::npos && file.compare(colon, 3, ":2,") == 0;
   const std::string old_letters = info ? file.substr(colon + 3) : std::string();
   KeywordTable table;
   if (!flags.keywords().empty() || std::any_of(old_letters.begin(), old_letters.end(), is_keyword_letter)) {
-    auto known = table_with(handles, {flags.keywords().begin(), flags.keywords().end()});
+    auto known = table_with(folder, handles, {flags.keywords().begin(), flags.keywords().end()});
     if (!known) return known.error();
     table = std::move(*known);
   }
@@ -89,12 +101,13 @@ Result<std::string> Maildir::Impl::flagged(const Handles& handles, const std::st
 
 Result<std::string> Maildir::set_flags(const std::string& directory, const FoundCopy& copy,
                                        const mail::FlagSet& flags) {
-  auto handles = impl_->folders.open(impl_->folders.folder(directory));
+  Folder& folder = impl_->folders.folder(directory);
+  auto handles = impl_->folders.open(folder);
   if (!handles) return handles.error();
   FoundCopy now = copy;
   for (int round = 0; round < 2; ++round) {
     Handle& from = now.in_new ? *(*handles)->fresh : *(*handles)->cur;
-    auto file = impl_->flagged(**handles, now.file, flags);
+    auto file = impl_->flagged(folder, **handles, now.file, flags);
     if (!file) return file.error();
     if (*file == now.file) {
       auto there = impl_->fs.stat(from, now.file);
@@ -118,9 +131,10 @@ Result<std::string> Maildir::set_flags(const std::string& directory, const Found
 Result<mail::FlagSet> Maildir::flags_of(const std::string& directory, const FoundCopy& copy) {
   auto flags = mail::FlagSet::from_maildir_letters(copy.name.letters);
   if (std::none_of(copy.name.letters.begin(), copy.name.letters.end(), is_keyword_letter)) return flags;
-  auto handles = impl_->folders.open(impl_->folders.folder(directory));
+  Folder& folder = impl_->folders.folder(directory);
+  auto handles = impl_->folders.open(folder);
   if (!handles) return handles.error();
-  auto table = impl_->table_with(**handles, {});
+  auto table = impl_->table_with(folder, **handles, {});
   if (!table) return table.error();
   for (const char letter : copy.name.letters)
     if (const auto keyword = table->keyword(letter); !keyword.empty()) flags.add(keyword);
@@ -129,8 +143,10 @@ Result<mail::FlagSet> Maildir::flags_of(const std::string& directory, const Foun
 
 Done Maildir::Impl::subscribe(std::span<const std::vector<std::string>> mailboxes) {
   const std::scoped_lock guard(keywords_mutex_);
-  auto handles = folders.open(folders.folder(""));
+  Folder& folder = folders.folder("");
+  auto handles = folders.open(folder);
   if (!handles) return handles.error();
+  if (auto settled = settle_shared(folder, **handles); !settled) return settled;
   auto locked = DotLock::take(fs, *root, kSubscriptionsLock, *options.clock, options.lock_wait);
   if (!locked) return locked.error();
   auto old = read_file(fs, *root, kSubscriptions);
@@ -156,7 +172,10 @@ Done Maildir::Impl::subscribe(std::span<const std::vector<std::string>> mailboxe
   }
   if (!changed) return done();
   if (auto marked = mark_receiving(); !marked) return marked;
-  return replace_file(fs, *(*handles)->tmp, staging.new_name(), *root, kSubscriptions, text);
+  folder.self_owed = true;
+  auto written = replace_file(fs, *(*handles)->tmp, staging.new_name(), *root, kSubscriptions, text);
+  if (written) folder.self_owed = false;
+  return written;
 }
 
 Done Maildir::subscribe(std::span<const std::vector<std::string>> mailboxes) { return impl_->subscribe(mailboxes); }

@@ -104,7 +104,8 @@ void Folders::close(Folder& folder) {
 
 bool Folders::any_owed() {
   const std::scoped_lock lock(mutex_);
-  return std::any_of(folders_.begin(), folders_.end(), [](const auto& entry) { return entry.second->owed.load(); });
+  return std::any_of(folders_.begin(), folders_.end(),
+                     [](const auto& entry) { return entry.second->owed || entry.second->self_owed; });
 }
 
 void Folders::forget_keys() {

@@ -47,7 +47,8 @@ class KeyIndex {
 struct Folder {
   explicit Folder(std::string name) : directory(std::move(name)) {}
   const std::string directory;
-  std::atomic<bool> owed{false};  // something was renamed in cur/ whose sync has not succeeded yet
+  std::atomic<bool> owed{false};       // something was renamed in cur/ whose sync has not succeeded yet
+  std::atomic<bool> self_owed{false};  // the same of a file that was replaced in the directory itself
 
   std::mutex mutex;  // for:
   KeyIndex keys;

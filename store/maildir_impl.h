@@ -77,9 +77,11 @@ struct Maildir::Impl {
   Result<std::vector<FoundCopy>> look(Folder& folder, std::span<const DeliveryKey> keys);
 
   // Keywords and flags (maildir_flags.cc).
-  Result<KeywordTable> table_with(const Handles& handles, const std::set<std::string>& keywords);
+  Done settle_shared(Folder& folder, const Handles& handles);
+  Result<KeywordTable> table_with(Folder& folder, const Handles& handles, const std::set<std::string>& keywords);
   std::string letters_of(const mail::FlagSet& flags, const KeywordTable& table);
-  Result<std::string> flagged(const Handles& handles, const std::string& file, const mail::FlagSet& flags);
+  Result<std::string> flagged(Folder& folder, const Handles& handles, const std::string& file,
+                              const mail::FlagSet& flags);
   Done subscribe(std::span<const std::vector<std::string>> mailboxes);
 
  private:

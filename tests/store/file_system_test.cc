@@ -201,6 +201,7 @@ TEST_CASE("a full disk: the error says so, nothing is delivered, and it goes on 
   {
     auto maildir = open_maildir(posix_file_system(), path);
     std::vector<Letter> letters;
+    letters.reserve(100);
     for (int i = 0; i < 100; ++i) letters.push_back({"m" + std::to_string(i), "", crlf_message("x", 1000), {}});
     auto delivered = deliver_all(*maildir, letters);
     REQUIRE_FALSE(delivered);

@@ -445,6 +445,7 @@ TEST_CASE("a full disk in memory: an error that says so, no leftovers, and on it
   test::MemoryFileSystem fs({.space = 100'000});
   auto maildir = open_maildir(fs);
   std::vector<Letter> letters;
+  letters.reserve(10);
   for (int i = 0; i < 10; ++i) letters.push_back({"m" + std::to_string(i), "", crlf_message("x", 2000), {}});
   auto full = deliver_all(*maildir, letters);
   REQUIRE_FALSE(full);

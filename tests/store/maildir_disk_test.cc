@@ -29,6 +29,7 @@ TEST_CASE("on the disk: names, content, dates, permissions") {
       const std::string path = directory.path() + "/Maildir";
       auto maildir = open_maildir(posix_file_system(), path, options);
       std::vector<Letter> letters;
+      letters.reserve(50);
       for (int i = 0; i < 50; ++i)
         letters.push_back({std::to_string(i), i % 2 == 0 ? "" : ".Gr&APwA3w-e.Sub",
                            crlf_message("x", static_cast<std::size_t>(i) * 100), mail::FlagSet(8, {"$Junk"}),
@@ -91,6 +92,7 @@ TEST_CASE("three threads receive, one delivers, one looks: everything arrives on
     const TemporaryDirectory directory(where);
     auto maildir = open_maildir(posix_file_system(), directory.path() + "/m", {});
     std::vector<std::string> mailboxes{""};
+    mailboxes.reserve(60);
     for (int i = 1; i < 60; ++i) mailboxes.push_back(".M" + std::to_string(i));
     must(maildir->create(mailboxes));
 
@@ -124,6 +126,7 @@ TEST_CASE("three threads receive, one delivers, one looks: everything arrives on
           if (!maildir->look(mailbox, keys)) ++failures;
     });
     std::vector<std::thread> receivers;
+    receivers.reserve(3);
     for (int thread = 0; thread < 3; ++thread) receivers.emplace_back(receive, thread);
     for (auto& thread : receivers) thread.join();
     queue.end();

@@ -83,6 +83,7 @@ inline Result<Delivery> received(Maildir& maildir, const Letter& letter, Receive
 inline Result<std::vector<std::string>> deliver_all(Maildir& maildir, const std::vector<Letter>& letters) {
   Batch batch;
   std::vector<std::string> directories;
+  directories.reserve(letters.size());
   for (const auto& letter : letters) directories.push_back(letter.mailbox);
   if (auto made = maildir.create(directories); !made) return made.error();
   for (const auto& letter : letters) {

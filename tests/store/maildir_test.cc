@@ -94,6 +94,7 @@ TEST_CASE("create: many mailboxes cost one sync, a second time nothing, and they
     test::MemoryFileSystem fs({.barrier = barrier, .trace = true});
     auto maildir = open_maildir(fs);
     Names directories{""};
+    directories.reserve(21);
     for (int i = 0; i < 20; ++i) directories.push_back(maildir->directory_name(Names{"a", "b" + std::to_string(i)}));
     fs.clear_trace();
     must(maildir->create(directories));
@@ -179,6 +180,7 @@ TEST_CASE("keywords: through dovecot-keywords, what is there is kept, a 27th is 
   CHECK_FALSE(fs.files().contains("/m/dovecot-uidlist.lock"));
 
   std::vector<std::string> many;
+  many.reserve(31);
   for (int i = 0; i < 30; ++i) many.push_back("k" + std::to_string(i));
   many.emplace_back("has blank");
   const auto file = must(maildir->set_flags("", copy, mail::FlagSet(8, many)));
@@ -189,6 +191,23 @@ TEST_CASE("keywords: through dovecot-keywords, what is there is kept, a 27th is 
   // A letter that nobody explains is somebody's: it stays. One that is explained goes with its keyword.
   const auto none = must(maildir->set_flags("", copy, mail::FlagSet(8, {})));
   CHECK(none.ends_with(":2,S"));
+}
+
+TEST_CASE("keywords: a table whose directory sync failed is synced before letters are given out by it") {
+  test::MemoryFileSystem fs({.barrier = false});
+  auto maildir = open_maildir(fs);
+  const Letter letter{"m", "", crlf_message("x"), mail::FlagSet(0, {"k"})};
+  Batch batch;
+  batch.emplace_back("", must(received(*maildir, letter)));
+  fs.fail_at(fs.effects() + 7, EIO);  // lock: create, write; table: create, write, fsync, replace, sync the directory
+  CHECK_FALSE(maildir->deliver(batch));
+  CHECK(fs.files().at("/m/dovecot-keywords") == "0 k\n");
+  must(deliver_all(*maildir, {letter}));
+  maildir.reset();
+  fs.crash();
+  CHECK(fs.files().at("/m/dovecot-keywords") == "0 k\n");
+  maildir = open_maildir(fs);
+  CHECK(must(maildir->flags_of("", only_copy(*maildir, ""))) == letter.flags);
 }
 
 TEST_CASE("keywords: another mailbox has its own letters; an unknown letter is kept") {
