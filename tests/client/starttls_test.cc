@@ -112,9 +112,9 @@ STARTTLS("Negotiation/P_4", "S: * PREAUTH [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=
 STARTTLS("Negotiation/P_5", "S: * PREAUTH [ALERT] evil, call 0900\nS: * CAPABILITY IMAP4rev1 STARTTLS\n", End::Refused)
 
 // Data of a mailbox that nobody opened, before TLS.
-#define TAMPERING(name, data)                                                                               \
-  STARTTLS("Tampering/untagged/after_greeting/" name, kHello + data + kAsk + "S: $s OK go\n", End::Secured) \
-  STARTTLS("Tampering/untagged/before_starttls/" name, kHello + kAsk + data + "S: $s OK go\n", End::Secured)
+#define TAMPERING(name, data)                                                                                 \
+  STARTTLS("Tampering/untagged/after_greeting/" name, kHello + (data) + kAsk + "S: $s OK go\n", End::Secured) \
+  STARTTLS("Tampering/untagged/before_starttls/" name, kHello + kAsk + (data) + "S: $s OK go\n", End::Secured)
 
 TAMPERING("01_list", "S: * LIST () \"/\" Evil\n")
 TAMPERING("02_lsub", "S: * LSUB () \"/\" Evil\n")
@@ -174,9 +174,10 @@ STARTTLS("others/utf8_only_1", "S: * OK [CAPABILITY IMAP4rev1 STARTTLS UTF8=ONLY
 STARTTLS("others/utf8_only_2", kHello + kAsk + "S: * CAPABILITY IMAP4rev1 UTF8=ONLY\nS: $s OK go\n", End::Secured)
 
 TEST_CASE("starttls with a certificate that is not good enough") {
+  const std::string script = kHello + kAsk + "S: $s OK go\n" + kSecured;
   for (const auto which :
        {Certificate::Expired, Certificate::WrongName, Certificate::UnknownIssuer, Certificate::SelfSigned}) {
-    ScriptedServer server({kHello + kAsk + "S: $s OK go\n" + kSecured}, {.tls = Tls::StartTls, .certificate = which});
+    ScriptedServer server({script}, {.tls = Tls::StartTls, .certificate = which});
     const Connected client =
         client::ImapClient::connect(account_at(server.port(), Security::StartTls), impatient(), {});
     REQUIRE(!client);

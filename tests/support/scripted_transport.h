@@ -37,7 +37,7 @@ class ScriptedTransport final : public net::Transport {
   Transcript transcript_;
   Chunks chunks_;
   std::mt19937 random_;
-  std::string waiting_;  // the server's
+  std::string waiting_;    // the server's
   std::size_t given_ = 0;  // of it, to the client
   bool closed_ = false, lost_ = false;
   std::shared_ptr<Played> played_ = std::make_shared<Played>();
