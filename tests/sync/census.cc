@@ -115,6 +115,29 @@ Census take_census(MemoryFileSystem& fs, const std::string& root, store::Ledger&
   return out;
 }
 
+std::string to_text(const Census& census) {
+  std::string out;
+  for (const auto& box : census.mailboxes)
+    out += "    " + box.raw_name + ": generation " + std::to_string(box.generation) + " UIDVALIDITY " +
+           std::to_string(box.uid_validity.value_or(mail::UidValidity{}).value) + " floor " +
+           std::to_string(box.floor.value) + " exists " + std::to_string(box.exists_seen.value_or(0)) + " modseq " +
+           std::to_string(box.modseq.value_or(mail::ModSeq{}).value) + "\n";
+  for (const auto& row : census.rows) {
+    out += "    " + row.mailbox + " " + std::to_string(row.validity.value_or(0)) + "/" +
+           std::to_string(row.row.uid.value) + " " + std::string(store::to_text(row.row.state)) + " base [" +
+           row.row.base.wire() + "]" + (row.row.next_base ? " next [" + row.row.next_base->wire() + "]" : "") +
+           " octets " + std::to_string(row.row.octets.value_or(0));
+    for (const auto& copy : row.copies) out += " at " + store::to_text(copy.key);
+    out += "\n";
+  }
+  for (const auto& file : census.files) {
+    const auto id = file.content.substr(0, file.content.find('@'));
+    out += "    " + file.directory + "/" + file.part + "/" + file.name + " [" + file.flags.wire() + "] " +
+           std::to_string(file.content.size()) + " octets " + (id.size() < 30 ? id : "") + "\n";
+  }
+  return out;
+}
+
 std::string wire_of(const std::string& content, store::StoredForm form) {
   if (form == store::StoredForm::AsReceived) return content;
   std::string out;

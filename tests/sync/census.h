@@ -45,6 +45,8 @@ struct Census {
 // Rows: of the accounts whose identity begins with `identity`.
 Census take_census(MemoryFileSystem& fs, const std::string& root, store::Ledger& ledger, const std::string& identity);
 
+std::string to_text(const Census& census);  // for people who look for a bug
+
 // What the letters of a name mean in its directory.
 mail::FlagSet flags_by_letters(const CensusFile& file, const Census& all);
 

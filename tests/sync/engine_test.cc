@@ -210,5 +210,84 @@ TEST_CASE("engine: a file whose row was not settled is found again after a new U
   CHECK(report.sum.listed == 2);
 }
 
+TEST_CASE("engine: a UID that was used twice has a key for each message, even after a cut") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  scene.clean();
+  scene.state.lose();
+  scene.inbox->messages.clear();
+  scene.inbox->next_uid = 1;  // the mailbox was made anew under its old UIDVALIDITY
+  scene.inbox->deliver(letter("b"), {}, kDate);
+  scene.die_at_commit(5, false);  // b's file is durable, its row is only listed
+  scene.fs.crash();
+  REQUIRE(scene.copies() == "a -, b -");
+  const auto bodies = scene.server.bodies();
+  const auto report = scene.clean();
+  CHECK(report.mailboxes.at(0).adopted == 1);
+  CHECK(scene.server.bodies() == bodies);
+  CHECK(scene.row(1).reuse == 1);
+  scene.state.lose();
+  scene.clean();
+  CHECK(scene.copies() == "a -, b -");
+  CHECK(scene.row(1).reuse == 1);
+}
+
+TEST_CASE("engine: what a server shows when it is asked for is not gone, and the mailbox is looked at again") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  scene.inbox->deliver(letter("b"), {}, kDate);
+  scene.clean();
+  scene.inbox->expunge(mail::Uid{1});
+  // The list is complete and leaves UID 1 out, but then the server cannot be asked for it.
+  scene.server.on_step = [&](std::string_view step) -> Done {
+    if (step == "probe INBOX") scene.inbox->refusals = 1;
+    return done();
+  };
+  const auto ending = scene.run_process();
+  REQUIRE(ending.report);
+  CHECK_FALSE(ending.report->complete());
+  CHECK(scene.row(1).state == MessageState::Delivered);
+  scene.server.on_step = {};
+  const auto report = scene.clean();
+  CHECK(scene.row(1).state == MessageState::Vanished);
+  CHECK(report.sum.gone == 1);
+  CHECK(scene.copies() == "a -, b -");
+}
+
+TEST_CASE("engine: a message that a list leaves out after a new UIDVALIDITY is recognised when it shows") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  scene.inbox->deliver(letter("b"), {}, kDate + 1);
+  scene.clean();
+  std::mt19937_64 luck(1);
+  scene.inbox->renumber(luck);
+  scene.inbox->hidden = {scene.inbox->messages.front().uid.value};
+  scene.inbox->hiding_answers = 2;
+  const auto ending = scene.run_process();
+  REQUIRE(ending.report);
+  CHECK_FALSE(ending.report->complete());
+  scene.clean();
+  CHECK(scene.copies() == "a -, b -");
+  CHECK(scene.server.bodies() == 2);
+}
+
+TEST_CASE("engine: a keyword's name is as durable as its letter") {
+  int failures = 0;
+  for (std::uint64_t n = 1; n <= 12; ++n) {
+    Scene scene(false);
+    auto& a = scene.inbox->deliver(letter("a"), {}, kDate);
+    scene.clean();
+    scene.inbox->set_flags(a, flags({"work"}));
+    scene.fs.fail_at(scene.fs.effects() + n, 5);
+    const auto ending = scene.run_process();
+    failures += ending.report && ending.report->error.empty() ? 0 : 1;
+    scene.fs.fail_at(0, 0);
+    scene.clean();
+    scene.fs.crash();
+    CHECK(scene.copies() == "a +work");
+  }
+  CHECK(failures > 3);
+}
+
 }  // namespace
 }  // namespace mailhaul::test

@@ -82,14 +82,15 @@ void World::round() {
   if (broken_) return;
   if (quiet_ && !ending.report) broken("a run without trouble failed: " + ending.error);
   recover(ending);
-  last_ = census();
-  check_always(last_, "after a run");
-  if (!quiet_ || broken_) {
+  const auto now = census();
+  check_always(now, "after a run");
+  if (quiet_ && !broken_) {
+    check_report(*ending.report);
+    check_clean(now, false);
+  } else {
     faulty_ = true;
-    return;
   }
-  check_report(*ending.report);
-  check_clean(last_, false);
+  last_ = now;
 }
 
 std::uint64_t World::a_moment(Trouble trouble) {
@@ -222,6 +223,7 @@ void World::settle_down() {
 }
 
 void World::broken(const std::string& what) {
+  if (!broken_) tell("before the run that broke it:\n" + to_text(last_) + "  after it:\n" + to_text(census()));
   broken_ = true;
   tell("BROKEN: " + what);
 }

@@ -49,6 +49,7 @@ struct Letter {
   mail::FlagSet source_then, copy_then;
   mail::FlagSet source_touched, copy_touched;
   bool forgotten = false;                    // the state was lost or went back in time
+  bool copy_unknown = false;                 // there was a file that may be its copy, or a twin's
   std::optional<mail::FlagSet> copy_before;  // the copy's flags before the run that is checked
 };
 
