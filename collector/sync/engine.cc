@@ -124,7 +124,9 @@ Done Engine::open_account() {
     account_.uuid = uuid;
     return done();
   }
-  if (changed)
+  // Once more, too, if the ledger does not have the account yet: a run that was cut off may have left a file that is
+  // not durable, and without it everything would get other keys.
+  if (changed || account_.uuid.empty())
     if (auto written = context_.maildir->write_own(kIdentityFile, file.text()); !written) return written;
   if (!account_.uuid.empty()) return done();
   auto transaction = context_.ledger->begin();
@@ -144,7 +146,8 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   }
   MailboxesSeen seen;
   std::vector<Work*> newcomers;
-  std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !settings_.wanted(m); });
+  // What cannot hold mail needs no place: in a Maildir++ a parent is there because its children are.
+  std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !m.selectable || !settings_.wanted(m); });
   works_.reserve(mailboxes.size());
   for (auto& mailbox : mailboxes) {
     auto& work = works_.emplace_back();
@@ -162,7 +165,6 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   }
   if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
   for (auto& work : works_) work.report.destination = work.row.destination;
-  std::erase_if(works_, [](const Work& work) { return !work.source.selectable; });  // laid out, but holds no mail
   tell(seen);
   return done();
 }
@@ -188,7 +190,6 @@ Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
   for (auto* work : newcomers) {
-    if (!work->source.selectable) continue;
     auto row = transaction->add_mailbox(account_.id, work->row);
     if (!row) return row.error();
     work->row = *std::move(row);

@@ -68,6 +68,11 @@ Done Engine::take_view(Work& work, MailboxView view) {
   }
   work.report.exists = work.view.exists;
   work.view.changes.sort();
+  // A message whose flags are told is there, whether or not it was listed.
+  UidSet told;
+  for (const auto uid : work.view.changes.uids())
+    if (work.view.completeness == Completeness::Complete || uid >= work.row.floor) told.add(uid);
+  work.view.present.merge(told);
   if (work.row.uid_validity != work.view.validity || work.row.generation == 0) return new_generation(work);
   work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
   return done();
@@ -94,11 +99,9 @@ Done Engine::new_generation(Work& work) {
   } else {
     if (auto r = settle_files_of_the_old(work, *transaction, old_key_of); !r) return r;
     if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
-    ++work.row.generation;
-    work.row.uid_validity = work.view.validity;
-    work.row.floor = Uid{1};
-    work.row.modseq.reset();
-    work.row.tally = {};
+    auto row = transaction->mailbox(work.row.id);
+    if (!row) return row.error();
+    work.row = *std::move(row);
   }
   return transaction->commit();
 }
@@ -182,6 +185,8 @@ Done Engine::prove_vanished(Work& work, std::size_t index) {
   auto shown = on_source([&](Source& source) { return source.probe(work.fetch(index, missing)); });
   if (!shown) return shown.error();
   work.vanished = missing.minus(*shown);
+  if (work.vanished != missing)
+    work.clean = false;  // a server that shows what it does not list: the next run looks again
   work.view.present.merge(missing.intersect(*shown));
   return done();
 }

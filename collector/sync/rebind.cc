@@ -65,9 +65,8 @@ Result<bool> Engine::load_orphans(const Work& work,
 }
 
 Done Engine::rebind(Work& work, std::size_t index) {
-  // The floor of a generation moves when its first run has come to its end; until then this step may have been cut
-  // short.
-  const bool unfinished = work.fresh_generation || work.row.floor == Uid{1};
+  // Until a generation was once seen whole, this step may have been cut short, or a list may have left messages out.
+  const bool unfinished = work.fresh_generation || work.row.floor == Uid{1} || !work.row.exists_seen;
   if (!work.observed || !unfinished || work.row.generation < 2 || work.row.id.value == 0 || settings_.dry_run)
     return done();
   std::vector<Orphan> orphans;

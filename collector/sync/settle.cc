@@ -137,10 +137,18 @@ Result<store::MessageRow> Engine::read_copy(const std::string& directory, const 
                                             std::optional<std::uint64_t> size) {
   store::MessageRow row;
   // What was stored with LF alone has no CRLF left, so W= exceeds S= by every line end; equal octets mean that nothing
-  // was taken away. Bare LFs among others are told by the server's size.
-  row.form = copy.name.disk_octets == copy.name.crlf_octets || size == copy.name.disk_octets
-                 ? store::StoredForm::AsReceived
-                 : store::StoredForm::Lf;
+  // was taken away. Bare LFs among others are told by the server's size, or by the others.
+  bool raw = copy.name.disk_octets == copy.name.crlf_octets || size == copy.name.disk_octets;
+  if (!raw && !size) {
+    char last = 0;
+    auto looked = context_.maildir->read(directory, copy, store::StoredForm::AsReceived, [&](std::string_view chunk) {
+      raw = (last == '\r' && chunk.starts_with('\n')) || chunk.find("\r\n") != chunk.npos;
+      last = chunk.back();
+      return !raw;
+    });
+    if (!looked) return looked.error();
+  }
+  row.form = raw ? store::StoredForm::AsReceived : store::StoredForm::Lf;
   mail::Sha256 hash;
   mail::HeaderScanner scanner;
   std::uint64_t octets = 0;
