@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -284,6 +285,10 @@ int main(int argc, char** argv) {
       "Exit status: 0 no difference, 1 differences, 2 usage, 3 could not run, 128+n stopped by signal n.");
   auto* version = app.add_subcommand("version", "Print the version.");
   app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::ranges::none_of(commands, [&](const CLI::App* c) { return c->check_name(argv[1]); }))
+    return complain(usage("there is no command '" + printable(argv[1]) + "'", "see mailhaul --help"), kUsage);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -20,7 +20,7 @@ DOORS = {
     "unictype.h": ["protocols/mail/"], "unitypes.h": ["protocols/mail/"],
 }
 SYSTEM = re.compile(r"(sys|linux|netinet|arpa|net)/[\w.]+\.h|"
-                    r"(unistd|fcntl|poll|netdb|dirent|signal|termios|pwd|grp|time|errno|string|strings|stdlib|stdio|pthread|"
+                    r"(unistd|malloc|fcntl|poll|netdb|dirent|signal|termios|pwd|grp|time|errno|string|strings|stdlib|stdio|pthread|"
                     r"langinfo|locale|resolv|ifaddrs|fnmatch|glob|syslog|sched|getopt|ftw|mntent)\.h|[a-z_]+")
 # Rooms that only turn octets into values: nothing there may touch a file, a socket, a thread or the clock.
 PURE = {"mail", "imap", "pop3", "sasl"}

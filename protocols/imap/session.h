@@ -17,12 +17,12 @@ namespace mailhaul::imap {
 enum class State { Greeting, NotAuthenticated, Authenticated, Selected, Logout };  // RFC 9051 §3
 
 struct Limits {
-  std::size_t line = 8 << 20;               // octets of one response without its streamed body (a SEARCH of 1,000,000 UIDs is long)
-  std::size_t buffered_literal = 1 << 20;   // a literal that is not a message body (a mailbox name, a header field)
+  std::size_t line = 8 << 20;  // octets of one response without its streamed body (a SEARCH of 1,000,000 UIDs is long)
+  std::size_t buffered_literal = 1 << 20;       // a literal that is not a message body (a mailbox name, a header field)
   std::uint64_t body = std::uint64_t{1} << 40;  // a message body; more is refused at once, before an octet of it
-  std::size_t nesting = 64;                 // parentheses
-  std::size_t list = 4'000'000;             // numbers of a SEARCH, ranges of a set
-  std::size_t words = 100'000;              // flags, attributes, capabilities of one response
+  std::size_t nesting = 64;                     // parentheses
+  std::size_t list = 4'000'000;                 // numbers of a SEARCH, ranges of a set
+  std::size_t words = 100'000;                  // flags, attributes, capabilities of one response
 };
 
 class Session {
@@ -57,20 +57,20 @@ class Session {
   std::string_view take_unread();
 
   [[nodiscard]] State state() const;
-  [[nodiscard]] bool has(std::string_view capability) const;  // without regard to case; what the server said last
-  [[nodiscard]] bool knows_capabilities() const;              // said since the last change of TLS or login state
+  [[nodiscard]] bool has(std::string_view capability) const;     // without regard to case; what the server said last
+  [[nodiscard]] bool knows_capabilities() const;                 // said since the last change of TLS or login state
   [[nodiscard]] bool enabled(std::string_view extension) const;  // only what * ENABLED confirmed (RFC 5161 §3.2)
-  void mask(std::string capability);                          // has() answers false from now on ("no-<capability>")
-  [[nodiscard]] std::size_t pending() const;                  // commands without a tagged reply yet
+  void mask(std::string capability);                             // has() answers false from now on ("no-<capability>")
+  [[nodiscard]] std::size_t pending() const;                     // commands without a tagged reply yet
 
   // After the tagged OK of STARTTLS, before the handshake: forgets every octet, response and capability from before TLS
   // (RFC 9051 §11.1). Error if octets had already come in behind that OK (response injection).
   Done begin_tls();
-  void secure_from_start();                                   // implicit TLS
+  void secure_from_start();  // implicit TLS
   [[nodiscard]] bool secure() const;
-  void allow_cleartext();                                     // the user said so for this account
+  void allow_cleartext();  // the user said so for this account
 
-  [[nodiscard]] std::uint64_t octets_examined() const;        // work counter for the linear-time tests
+  [[nodiscard]] std::uint64_t octets_examined() const;  // work counter for the linear-time tests
 
  private:
   struct Impl;
