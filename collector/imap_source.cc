@@ -133,7 +133,9 @@ Done ImapSource::list() {
     mailbox.selectable = !entry.has("\\Noselect") && !entry.has("\\NonExistent");
     mailbox.subscribed =
         entry.has("\\Subscribed") || std::ranges::find(listing.subscribed, entry.raw_name) != listing.subscribed.end();
-    const auto under = [&](const std::string& prefix) { return entry.raw_name.starts_with(prefix); };
+    const auto under = [&](const std::string& prefix) {  // the root itself is listed without its delimiter
+      return entry.raw_name.starts_with(prefix) || entry.raw_name + entry.delimiter.value_or('/') == prefix;
+    };
     mailbox.personal = std::ranges::none_of(foreign_, under) && !entry.raw_name.starts_with("#");
     mailbox.attributes = std::move(entry.attributes);
     if (const auto status = listing.statuses.find(mailbox.raw_name); status != listing.statuses.end())

@@ -80,8 +80,8 @@ Result<Secret> prompt(const std::string& what) {
                  "use --source-password-file FILE, the variable MAILHAUL_SOURCE_PASSWORD, or a terminal"};
   auto quiet = before;
   quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);  // before the prompt: who answers it at once must not be echoed
   std::fprintf(stderr, "Password for %s: ", what.c_str());
-  tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
   std::string line;
   const bool read = static_cast<bool>(std::getline(std::cin, line));
   tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
