@@ -144,8 +144,9 @@ Done Ledger::Transaction::Impl::list(OpenLife& life, const mail::UidSet& uids) {
 #define MAILHAUL_TEN_ROWS(n)                                                                                        \
   MAILHAUL_ROW(n##0)                                                                                                \
   MAILHAUL_ROW(n##1)                                                                                                \
-  MAILHAUL_ROW(n##2) MAILHAUL_ROW(n##3) MAILHAUL_ROW(n##4) MAILHAUL_ROW(n##5) MAILHAUL_ROW(n##6) MAILHAUL_ROW(n##7) \
-      MAILHAUL_ROW(n##8) MAILHAUL_ROW(n##9)
+  MAILHAUL_ROW(n##2)                                                                                                \
+  MAILHAUL_ROW(n##3) MAILHAUL_ROW(n##4) MAILHAUL_ROW(n##5) MAILHAUL_ROW(n##6) MAILHAUL_ROW(n##7) MAILHAUL_ROW(n##8) \
+      MAILHAUL_ROW(n##9)
   constexpr std::uint64_t kRun = 31;
   auto many = db.use("INSERT INTO message (id, state) VALUES " MAILHAUL_TEN_ROWS() MAILHAUL_TEN_ROWS(1)
                          MAILHAUL_TEN_ROWS(2) "(?1 + 30, 0) ON CONFLICT DO NOTHING");
