@@ -289,5 +289,88 @@ TEST_CASE("engine: a keyword's name is as durable as its letter") {
   CHECK(failures > 3);
 }
 
+// Two runs with everything in them; the process dies at the n-th moment of its kind in one of them.
+enum class Moment { Effect, BeforeCommit, AfterCommit, Step };
+
+bool die_in(Scene& scene, Moment moment, std::uint64_t n) {
+  bool reached = false;
+  const auto die = [&] {
+    reached = true;
+    scene.fs.die_at(scene.fs.effects() + 1, MemoryFileSystem::Death::Errors);
+  };
+  if (moment == Moment::Effect) scene.fs.die_at(scene.fs.effects() + n);
+  if (moment == Moment::BeforeCommit || moment == Moment::AfterCommit)
+    scene.state.die_at_commit(n, moment == Moment::AfterCommit, die);
+  scene.server.on_step = [&](std::string_view) -> Done {
+    if (scene.state.dead()) return ModelServer::connection_lost();
+    if (moment != Moment::Step || --n > 0) return done();
+    reached = true;
+    throw Crash{};
+  };
+  (void)scene.run_process();
+  reached = reached || scene.fs.dead();
+  scene.server.on_step = {};
+  if (scene.state.dead()) scene.state.close();
+  scene.state.die_at_commit(0, false, {});
+  if (!scene.fs.dead()) scene.fs.die_at(0);
+  return reached;
+}
+
+void recover(Scene& scene, std::uint64_t how) {
+  std::mt19937_64 luck(how);
+  if (how == 0) scene.fs.restart();
+  if (how == 1) scene.fs.crash();
+  if (how >= 2) scene.fs.crash(luck);
+}
+
+bool die_once(Moment moment, std::uint64_t n, bool in_second, std::uint64_t how, bool barrier) {
+  Scene scene(barrier);
+  scene.server.traits.condstore = how != 1;
+  auto& a = scene.inbox->deliver(letter("a"), flags({"\\Seen"}), kDate);
+  scene.inbox->deliver(letter("b", "x\n\r\n"), flags({"work"}), kDate);
+  auto& work = scene.server.mailboxes.emplace_back();
+  work.name = "Work";
+  work.subscribed = true;
+  work.deliver(letter("c"), {}, kDate);
+  bool reached = true;
+  if (!in_second) {
+    reached = die_in(scene, moment, n);
+    recover(scene, how);
+  }
+  scene.clean();
+  CHECK(scene.copies() == "a S, b +work, c -");
+  scene.inbox->set_flags(a, flags({"\\Flagged", "later"}));
+  scene.inbox->deliver(letter("d"), {}, kDate);
+  work.expunge(mail::Uid{1});
+  if (in_second) {
+    reached = die_in(scene, moment, n);
+    recover(scene, how);
+  }
+  scene.clean();
+  scene.fs.crash();
+  CHECK(scene.copies() == "a F+later, b +work, c -, d -");
+  CHECK(scene.clean().sum.delivered == 0);
+  CHECK(scene.state.ledger().check());
+  return reached;
+}
+
+TEST_CASE("engine: dies before every effect, around every commit and at every step of two runs") {
+  std::uint64_t points = 0;
+  for (const auto moment : {Moment::Effect, Moment::BeforeCommit, Moment::AfterCommit, Moment::Step})
+    for (const bool in_second : {false, true})
+      for (std::uint64_t how = 0; how < 4; ++how)
+        for (const bool barrier : {true, false})
+          for (std::uint64_t n = 1;; ++n, ++points) {
+            CAPTURE(n);
+            CAPTURE(how);
+            CAPTURE(static_cast<int>(moment));
+            CAPTURE(in_second);
+            CAPTURE(barrier);
+            if (!die_once(moment, n, in_second, how, barrier)) break;
+          }
+  MESSAGE(points << " deaths");
+  CHECK(points > 800);
+}
+
 }  // namespace
 }  // namespace mailhaul::test
