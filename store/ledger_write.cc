@@ -140,16 +140,13 @@ Done Ledger::Transaction::Impl::put_one(OpenLife& life, const MessageRow& row) {
 
 // One INSERT of many rows costs half of many INSERTs.
 Done Ledger::Transaction::Impl::list(OpenLife& life, const mail::UidSet& uids) {
-#define MAILHAUL_ROW(n) "(?1 + " #n ", 0), "
-#define MAILHAUL_TEN_ROWS(n)                                                                                        \
-  MAILHAUL_ROW(n##0)                                                                                                \
-  MAILHAUL_ROW(n##1)                                                                                                \
-  MAILHAUL_ROW(n##2)                                                                                                \
-  MAILHAUL_ROW(n##3) MAILHAUL_ROW(n##4) MAILHAUL_ROW(n##5) MAILHAUL_ROW(n##6) MAILHAUL_ROW(n##7) MAILHAUL_ROW(n##8) \
-      MAILHAUL_ROW(n##9)
-  constexpr std::uint64_t kRun = 31;
-  auto many = db.use("INSERT INTO message (id, state) VALUES " MAILHAUL_TEN_ROWS() MAILHAUL_TEN_ROWS(1)
-                         MAILHAUL_TEN_ROWS(2) "(?1 + 30, 0) ON CONFLICT DO NOTHING");
+  constexpr std::uint64_t kRun = 32;
+  static const std::string insert_run = [] {
+    std::string sql = "INSERT INTO message (id, state) VALUES (?1, 0)";
+    for (std::uint64_t i = 1; i < kRun; ++i) sql += ", (?1 + " + std::to_string(i) + ", 0)";
+    return sql + " ON CONFLICT DO NOTHING";
+  }();
+  auto many = db.use(insert_run.c_str());
   auto one = db.use("INSERT INTO message (id, state) VALUES (?1, 0) ON CONFLICT DO NOTHING");
   for (const auto& range : uids.ranges()) {
     for (std::uint64_t uid = range.first; uid <= range.last;) {
