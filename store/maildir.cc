@@ -101,6 +101,8 @@ Done Maildir::Impl::sweep(const std::string& directory, bool sync_too) {
       return listed;
   for (const auto& name : ours)
     if (auto removed = fs.remove(**tmp, name); !removed) return removed.error();
+  for (const auto& lock_name : {kKeywordsLock, kSubscriptionsLock})
+    if (auto removed = DotLock::remove_dead(fs, *self, lock_name); !removed) return removed;
   if (!sync_too) return done();
   auto cur = fs.open_directory(*self, "cur");
   if (!cur) return cur.error();

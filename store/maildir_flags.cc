@@ -9,9 +9,7 @@ namespace mailhaul::store {
 namespace {
 
 const std::string kKeywords = "dovecot-keywords";
-const std::string kKeywordsLock = "dovecot-uidlist.lock";  // what Dovecot locks before it changes that file
 const std::string kSubscriptions = "subscriptions";
-const std::string kSubscriptionsLock = "subscriptions.lock";
 constexpr std::string_view kVersion2 = "V\t2\n\n";
 
 bool is_keyword_letter(char c) { return c >= 'a' && c <= 'z'; }
@@ -51,7 +49,9 @@ Result<KeywordTable> Maildir::Impl::table_with(Folder& folder, const Handles& ha
   if (!table) return table;
   const auto unknown = [&](const std::string& keyword) { return !table->letter(keyword); };
   if (table->full() || std::none_of(keywords.begin(), keywords.end(), unknown)) return table;
-  auto locked = DotLock::take(fs, *handles.self, kKeywordsLock, *options.clock, options.lock_wait);
+  if (auto marked = mark_receiving(); !marked) return marked.error();
+  auto locked = DotLock::take(fs, {*handles.self, kKeywordsLock, *handles.tmp, staging.new_name()}, *options.clock,
+                              options.lock_wait);
   if (!locked) return locked.error();
   table = load();  // somebody may have changed it before the lock was ours
   if (!table) return table;
@@ -59,7 +59,6 @@ Result<KeywordTable> Maildir::Impl::table_with(Folder& folder, const Handles& ha
   for (const auto& keyword : keywords) table->add(keyword);
   const std::string after = table->text();
   if (after == before) return table;
-  if (auto marked = mark_receiving(); !marked) return marked.error();
   folder.self_owed = true;
   if (auto written = replace_file(fs, *handles.tmp, staging.new_name(), *handles.self, kKeywords, after); !written)
     return written.error();
@@ -147,7 +146,9 @@ Done Maildir::Impl::subscribe(std::span<const std::vector<std::string>> mailboxe
   auto handles = folders.open(folder);
   if (!handles) return handles.error();
   if (auto settled = settle_shared(folder, **handles); !settled) return settled;
-  auto locked = DotLock::take(fs, *root, kSubscriptionsLock, *options.clock, options.lock_wait);
+  if (auto marked = mark_receiving(); !marked) return marked;
+  auto locked = DotLock::take(fs, {*root, kSubscriptionsLock, *(*handles)->tmp, staging.new_name()}, *options.clock,
+                              options.lock_wait);
   if (!locked) return locked.error();
   auto old = read_file(fs, *root, kSubscriptions);
   if (!old) return old.error();
@@ -171,7 +172,6 @@ Done Maildir::Impl::subscribe(std::span<const std::vector<std::string>> mailboxe
     changed = true;
   }
   if (!changed) return done();
-  if (auto marked = mark_receiving(); !marked) return marked;
   folder.self_owed = true;
   auto written = replace_file(fs, *(*handles)->tmp, staging.new_name(), *root, kSubscriptions, text);
   if (written) folder.self_owed = false;

@@ -16,6 +16,9 @@
 
 namespace mailhaul::store {
 
+inline const std::string kKeywordsLock = "dovecot-uidlist.lock";  // what Dovecot locks before it changes its keywords
+inline const std::string kSubscriptionsLock = "subscriptions.lock";
+
 struct IncomingMessage::Impl : Incoming {
   using Incoming::Incoming;
 };

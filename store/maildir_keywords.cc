@@ -12,9 +12,15 @@
 namespace mailhaul::store {
 namespace {
 
-constexpr std::string_view kOurs = ":mailhaul\n";
+constexpr std::string_view kOurs{"\0mailhaul\n", 10};
 constexpr std::int64_t kStale = 120;  // seconds; Dovecot's own limit for its uidlist lock
 constexpr std::chrono::milliseconds kPause{50};
+
+std::string mark() {
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = 0;
+  return std::to_string(::getpid()) + ":" + host.data() + std::string(kOurs);
+}
 
 // Whether a lock that somebody holds may be taken away; false, too, if it is gone by now.
 Result<bool> is_dead(FileSystem& fs, Handle& directory, const std::string& name, const Clock& clock) {
@@ -26,31 +32,51 @@ Result<bool> is_dead(FileSystem& fs, Handle& directory, const std::string& name,
   return (*stat)->modified + kStale < clock.unix_seconds() || (*content && (*content)->ends_with(kOurs));
 }
 
-}  // namespace
-
-Result<DotLock> DotLock::take(FileSystem& fs, Handle& directory, const std::string& name, const Clock& clock,
-                              std::chrono::milliseconds wait) {
+// false: another program holds it.
+Result<bool> rename_to_lock(FileSystem& fs, const DotLock::Place& place, const Clock& clock,
+                            std::chrono::milliseconds wait) {
   for (auto waited = std::chrono::milliseconds(0);;) {
-    auto file = fs.create(directory, name);
-    if (!file) return file.error();
-    if (*file) {
-      DotLock lock(fs, directory, name);
-      if (auto written = fs.write(**file, std::to_string(::getpid()) + std::string(kOurs)); !written)
-        return written.error();
-      return lock;
-    }
-    auto dead = is_dead(fs, directory, name, clock);
+    auto renamed = fs.rename_new(place.tmp, place.tmp_name, place.directory, place.name);
+    if (!renamed) return renamed.error();
+    if (*renamed == FileSystem::Renamed::Yes) return true;
+    if (*renamed == FileSystem::Renamed::SourceMissing)
+      return Error{Scope::Mailbox, Retry::Later, place.tmp_name + " has just been removed", ""};
+    auto dead = is_dead(fs, place.directory, place.name, clock);
     if (!dead) return dead.error();
     if (*dead) {
-      if (auto removed = fs.remove(directory, name); !removed) return removed.error();
+      if (auto removed = fs.remove(place.directory, place.name); !removed) return removed.error();
       continue;
     }
-    if (waited >= wait)
-      return Error{Scope::Mailbox, Retry::Later, "another mail program holds " + name,
-                   "Try again later; remove the file if no mail program is running."};
+    if (waited >= wait) return false;
     std::this_thread::sleep_for(kPause);
     waited += kPause;
   }
+}
+
+}  // namespace
+
+Result<DotLock> DotLock::take(FileSystem& fs, const Place& place, const Clock& clock, std::chrono::milliseconds wait) {
+  auto file = fs.create(place.tmp, place.tmp_name);
+  if (!file) return file.error();
+  if (!*file) return Error{Scope::Service, Retry::Now, "create " + place.tmp_name + ": it is there already", ""};
+  Result<bool> taken = false;
+  if (auto written = fs.write(**file, mark()); written)
+    taken = rename_to_lock(fs, place, clock, wait);
+  else
+    taken = written.error();
+  if (taken && *taken) return DotLock(fs, place.directory, place.name);
+  static_cast<void>(fs.remove(place.tmp, place.tmp_name));  // the error that counts is the first
+  if (!taken) return taken.error();
+  return Error{Scope::Mailbox, Retry::Later, "another mail program holds " + place.name,
+               "Try again later; remove the file if no mail program is running."};
+}
+
+Done DotLock::remove_dead(FileSystem& fs, Handle& directory, const std::string& name) {
+  auto content = read_file(fs, directory, name);
+  if (!content) return content.error();
+  if (!*content || !(*content)->ends_with(kOurs)) return done();
+  auto removed = fs.remove(directory, name);
+  return removed ? done() : removed.error();
 }
 
 DotLock::DotLock(DotLock&& other) noexcept

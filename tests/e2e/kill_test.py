@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 
 import sample
 import tracing
@@ -92,8 +93,11 @@ def check(scene, mail, what):
         shutil.copytree(mail, copy / "mail", copy_function=shutil.copy2)
         with LOCK:
             scene.server.add_user(reader_name, copy / "mail")
+        begun = time.monotonic()
         with Reader(scene.server.imap, reader_name, PASSWORD) as reader:
             found = reader.everything()
+        if time.monotonic() - begun > 60 * SLOW:
+            raise AssertionError(f"{what}: a dead process's lock holds others up")
         if wrong := differences(scene.expected, found):
             raise AssertionError(f"{what}:\n{wrong}")
         if left := [path for path in files_of(mail) if path.parent.name == "tmp"]:

@@ -321,7 +321,7 @@ TEST_CASE("the same key again: no second copy, whatever its flags, and the other
   CHECK(count_ending(fs.files(), ".mailhaul") == 0);
 }
 
-TEST_CASE("the order of a batch: data, names, directories; keywords before names") {
+TEST_CASE("the order of a batch: a lock, keywords, data, names, directories") {
   test::MemoryFileSystem fs({.trace = true});
   auto maildir = open_maildir(fs);
   must(maildir->create(std::vector<std::string>{".A", ".B"}));
@@ -339,7 +339,7 @@ TEST_CASE("the order of a batch: data, names, directories; keywords before names
     if (line == "fsync") order += 'f';
     if (line.starts_with("replace")) order += 'k';
   }
-  CHECK(order == "fkdBrrrrdd");
+  CHECK(order == "rfkdBrrrrdd");
 
   // A message costs: create, write, utimens, rename.
   fs.clear_trace();

@@ -199,7 +199,8 @@ TEST_CASE("keywords: a table whose directory sync failed is synced before letter
   const Letter letter{"m", "", crlf_message("x"), mail::FlagSet(0, {"k"})};
   Batch batch;
   batch.emplace_back("", must(received(*maildir, letter)));
-  fs.fail_at(fs.effects() + 7, EIO);  // lock: create, write; table: create, write, fsync, replace, sync the directory
+  fs.fail_at(fs.effects() + 8,
+             EIO);  // lock: create, write, rename; table: create, write, fsync, replace, sync the directory
   CHECK_FALSE(maildir->deliver(batch));
   CHECK(fs.files().at("/m/dovecot-keywords") == "0 k\n");
   must(deliver_all(*maildir, {letter}));
@@ -243,10 +244,20 @@ TEST_CASE("keywords: Dovecot's lock is waited for, a dead one is taken away") {
   CHECK_FALSE(fs.files().contains("/m/dovecot-uidlist.lock"));
 
   // One of ours, from a process that was killed: at once.
-  put(fs, "/m", "dovecot-uidlist.lock", "4711:mailhaul\n");
+  const std::string marked("4711:somewhere\0mailhaul\n", 24);
+  put(fs, "/m", "dovecot-uidlist.lock", marked);
   must(fs.set_modified(*root, "dovecot-uidlist.lock", clock.now));
   must(deliver_all(*maildir, {{"n", "", crlf_message("x"), mail::FlagSet(0, {"other"})}}));
   CHECK_FALSE(fs.files().contains("/m/dovecot-uidlist.lock"));
+
+  // Nobody may need that mailbox's lock again: after an unclean end it goes with the unfinished files.
+  maildir.reset();
+  put(fs, "/m", "dovecot-uidlist.lock", marked);
+  put(fs, "/m", "subscriptions.lock", "4711:somewhere\n");
+  put(fs, "/m/mailhaul", "receiving", "");
+  maildir = open_maildir(fs, "/m", options);
+  CHECK_FALSE(fs.files().contains("/m/dovecot-uidlist.lock"));
+  CHECK(fs.files().contains("/m/subscriptions.lock"));
 }
 
 TEST_CASE("subscriptions: version 2 for a new file, the old format is continued, nothing is lost or doubled") {
@@ -257,7 +268,7 @@ TEST_CASE("subscriptions: version 2 for a new file, the old format is continued,
   CHECK(fs.files().at("/m/subscriptions") == "V\t2\n\nINBOX\nINBOX\tSent\nGr&APwA3w-e\ta\\2eb\n");
   const auto before = fs.effects();
   must(maildir->subscribe(some));
-  CHECK(fs.effects() <= before + 3);  // the lock, and nothing written
+  CHECK(fs.effects() <= before + 4);  // the lock, and nothing written
   must(maildir->subscribe(std::vector<Names>{{"x"}, {"INBOX"}}));
   CHECK(fs.files().at("/m/subscriptions").ends_with("\ta\\2eb\nx\n"));
   fs.crash();

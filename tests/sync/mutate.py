@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Breaks the engine in one place at a time and shows whether the tests of this folder notice.
+
+    mutate.py BUILD_DIRECTORY [NAME...]     of a build whose sync_test is up to date (Ninja)
+
+A mutant is one replaced piece of text, compiled and linked in front of the engine's library; the sources are not
+touched. The told runs and tables are asked first, then the simulation. Exit 1: a mutant lives that should not, or its
+text is no longer there.
+"""
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+ROOM = "collector/sync/"
+HISTORIES = os.environ.get("MAILHAUL_HISTORIES", "4000")
+
+# (name, file, what is there, what takes its place[, why it may live])
+MUTANTS = [
+    # plan.cc: the decision
+    ("adopt never", "plan.cc", "if (find(key)) return act(Adopt{", "if (false) return act(Adopt{"),
+    ("adopt under any reuse", "plan.cc", "const auto reuse = row ? row->reuse : 0;", "const std::uint32_t reuse = 0;"),
+    ("exclude nothing by size", "plan.cc", "if (message.size && *message.size > policy_.max_size)", "if (false)"),
+    ("exclude by size, one octet early", "plan.cc", "*message.size > policy_.max_size", "*message.size >= policy_.max_size"),
+    ("exclude nothing by date", "plan.cc", "*message.date < policy_.since", "false"),
+    ("excluded stay excluded", "plan.cc", "case MessageState::Excluded:\n      case MessageState::Failed:\n      case MessageState::Gone:\n        return undelivered",
+     "case MessageState::Excluded:\n        return;\n      case MessageState::Failed:\n      case MessageState::Gone:\n        return undelivered"),
+    ("failed are tried at once", "plan.cc", "row->next_try > now_) return;", "false) return;"),
+    ("failed are tried a second late", "plan.cc", "row->next_try > now_)", "row->next_try >= now_)"),
+    ("the removed come back", "plan.cc", "    if (!copy) {  //", "    if (!copy) act(Deliver{message.uid, key_of_(message.uid, row.reuse), row.reuse, false});\n    if (!copy) {  //"),
+    ("flags as a whole", "plan.cc", "merged(base, *message.flags, copy->flags), *message.flags});", "*message.flags, *message.flags});"),
+    ("source wins nothing", "plan.cc", "return destination.minus(dropped).united(added);", "return destination.united(added);"),
+    ("owner wins nothing", "plan.cc", "const auto added = source.minus(base);", "const auto added = source;"),
+    ("the intended base holds", "plan.cc", "if (!row.next_base) return row.base;", "if (row.next_base) return *row.next_base;\n  if (!row.next_base) return row.base;"),
+    ("the old base holds", "plan.cc", "if (!row.next_base) return row.base;", "return row.base;"),
+    ("the copy is the base", "plan.cc", "return agreed.united(disputed.intersected(copy));", "return copy;"),
+    ("an intent is never settled", "plan.cc", "if (*message.flags == base && !row.next_base) return;", "if (*message.flags == base) return;"),
+    ("vanished stay vanished", "plan.cc", "act(Revive{message.uid});", ""),
+    ("silence is vanishing", "plan.cc", "source_.vanished.each([&](Uid uid) {",
+     "for (const auto& r : ledger_.rows)\n      if (std::ranges::find(source_.messages, r.uid, &SourceMessage::uid) == source_.messages.end()) vanished(r);\n    source_.vanished.each([&](Uid uid) {"),
+    ("failed never go", "plan.cc", "case MessageState::Excluded:\n      case MessageState::Failed:\n        return act(MarkGone{row.uid});",
+     "case MessageState::Excluded:\n        return act(MarkGone{row.uid});\n      case MessageState::Failed:\n        return;"),
+    # key.cc
+    ("the key without UIDVALIDITY", "key.cc", "validity ? std::to_string(validity->value) : \"none\"", "validity ? \"1\" : \"none\""),
+    ("the key without reuse", "key.cc", "text.append(std::to_string(reuse));", "(void)reuse;"),
+    # settle.cc: say, adopt, level, move
+    ("deliveries are not said", "settle.cc", "if (!work.todo.list.empty())\n", "if (false)\n"),
+    ("flags are not said", "settle.cc", "if (auto r = transaction->intend_flags(id, generation, store.uid, store.base); !r) return r;", "{}"),
+    ("flags are settled before they are stored", "settle.cc", "transaction->intend_flags(id, generation, store.uid, store.base)",
+     "transaction->settle_flags(id, generation, store.uid, store.base)"),
+    ("renames are not synced", "settle.cc", "if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;", ""),
+    ("any file is adopted", "settle.cc", "if (row->header_digest == headers.evidence.header_digest) {", "{"),
+    ("adopted flags are the server's", "settle.cc", "row->base = headers.flags.intersected(*flags);", "row->base = headers.flags;"),
+    ("adopted flags are the copy's", "settle.cc", "row->base = headers.flags.intersected(*flags);", "row->base = *flags;"),
+    ("adopted form is LF", "settle.cc", "row.form = raw ? store::StoredForm::AsReceived : store::StoredForm::Lf;", "row.form = store::StoredForm::Lf;"),
+    ("cursors of what was not planned", "settle.cc", "if (!work.observed || !work.planned) continue;", "if (!work.observed) continue;"),
+    ("cursors of what was not clean", "settle.cc", "    if (work.clean) {\n", "    {\n"),
+    ("gone are not counted", "settle.cc", "count.gone = tally.of(MessageState::Gone) + tally.of(MessageState::Vanished);", "count.gone = tally.of(MessageState::Gone);"),
+    # observe.cc
+    ("vanished without proof", "observe.cc", "work.vanished = missing.minus(*shown);", "work.vanished = missing;"),
+    ("vanished by a list that contradicts EXISTS", "observe.cc", "if (missing.empty() || !work.clean) return done();", "if (missing.empty()) return done();",
+     "the probe is proof enough whatever the list says; this spares the question only"),
+    ("a refused probe is clean", "observe.cc", "if (work.vanished != missing) work.clean = false;", ""),
+    ("EXISTS is believed", "observe.cc", "    if (group[index].observed && !*accounted) again.push_back(index);", ""),
+    ("flags above the floor are not asked for", "observe.cc", "request.beyond = known && work.beyond;", ""),
+    ("flags are never asked for", "observe.cc", "request.flags = known && !vouched && alive_rows(work.row.tally) > 0;", "request.flags = false;"),
+    ("what is due is forgotten", "observe.cc", "touched.merge(*due);", ""),
+    ("files of an old generation are forgotten", "observe.cc", "if (auto r = settle_files_of_the_old(work, *transaction, old_key_of); !r) return r;", ""),
+    # rebind.cc
+    ("an orphan is used twice", "rebind.cc", "orphan->used = true;", ""),
+    ("nobody is recognised", "rebind.cc", "auto* orphan = recognise(orphans, message);", "Orphan* orphan = nullptr;"),
+    # fetch.cc, intake.cc, committer.cc
+    ("one try only", "fetch.cc", "for (const auto slice : {kSlice, kSlice, std::size_t{1}}) {", "for (const auto slice : {kSlice}) {"),
+    ("missing is gone", "fetch.cc", "missing.intersect(*shown).ranges()", "UidSet{}.ranges()"),
+    ("no strike at a message that breaks the line", "fetch.cc", "++strikes[*broke_at_] >= kStrikes", "false"),
+    ("empty is delivered", "intake.cc", "if (received_->wire_octets == 0 && !wanted->empty_allowed.contains(*message.uid)) {", "if (false) {"),
+    ("a second body is delivered, too", "intake.cc", "it->second.taken.contains(uid)) return false;", "false) return false;"),
+    ("the owed body is not known without its UID", "intake.cc", "if (open_ || !begun_ || !mailbox_) return open_;", "return open_;"),
+    ("what came whole is dropped with the line", "fetch.cc", "auto flushed = intake.flush();", "auto flushed = fetched ? intake.flush() : done();",
+     "it is fetched again: slower, never wrong"),
+    ("settled before it is durable", "committer.cc", "if (!files) return files.error();", "if (!files) return done();"),
+    ("what was there already counts as delivered", "committer.cc", "if (!delivered[i]) continue;", "",
+     "the plan has looked for the key before; a file that appears in between is another process's, and there is none"),
+    # engine.cc
+    ("the account is named after its first mail", "engine.cc", "if (changed || account_.uuid.empty())", "if (false)"),
+    ("a mailbox with work is passed over", "engine.cc", "s.uid_next != row.uid_next_seen || s.messages != row.exists_seen)", "false)"),
+    ("flag changes are passed over", "engine.cc", "return *s.highest_modseq != row.modseq->value;", "return false;"),
+    ("lost connections are not made again", "engine.cc", "if (++failures_in_a_row_ > settings_.reconnects) {", "{"),
+]
+
+
+def shell(command, **more):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
+
+
+class Builder:
+    def __init__(self, build):
+        self.build = build
+        with open(build / "compile_commands.json", encoding="utf-8") as file:
+            self.compile = {entry["file"]: entry for entry in json.load(file)}
+        commands = shell(["ninja", "-C", str(build), "-t", "commands", "sync_test"]).stdout.splitlines()
+        links = [line for line in commands if " -o tests/sync_test " in line]
+        if not links:
+            sys.exit("mutate: no link command for sync_test; is " + str(build) + " a Ninja build?")
+        self.link = next(part for part in links[-1].split(" && ") if " -o tests/sync_test " in part)
+
+    def make(self, source, text, at):
+        """The test program with one source replaced; None and the compiler's words if that is no program."""
+        mutated = at / source
+        mutated.parent.mkdir(parents=True, exist_ok=True)
+        mutated.write_text(text, encoding="utf-8")
+        entry = self.compile[str(TOP / source)]
+        words = shlex.split(entry["command"])
+        words = [word for word in words if word not in ("-Werror", "-Wshadow", "-Wextra", "-Wall")]
+        words[words.index("-o") + 1] = str(at / "mutant.o")
+        words[words.index(str(TOP / source))] = str(mutated)
+        made = shell(words, cwd=entry["directory"])
+        if made.returncode != 0:
+            return None, made.stdout
+        link = shlex.split(self.link)
+        link[link.index("-o") + 1] = str(at / "sync_test")
+        first_library = next(i for i, word in enumerate(link) if word.endswith(".a"))
+        link.insert(first_library, str(at / "mutant.o"))
+        made = shell(link, cwd=self.build)
+        return (at / "sync_test", "") if made.returncode == 0 else (None, made.stdout)
+
+
+def noticed(program):
+    """Which tests notice: the told ones, the simulation, or none (None)."""
+    environment = dict(os.environ, MAILHAUL_HISTORIES=HISTORIES, MAILHAUL_FAILURES="1")
+    for name, choice in (("told", "--test-case-exclude=simulation:*"), ("simulation", "--test-case=simulation:*")):
+        try:
+            if shell([str(program), choice], env=environment, timeout=600).returncode != 0:
+                return name
+        except subprocess.TimeoutExpired:
+            return name + ", by never ending"
+    return None
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    builder = Builder(pathlib.Path(sys.argv[1]).resolve())
+    chosen = sys.argv[2:]
+    bad = lived = caught = 0
+    with tempfile.TemporaryDirectory(prefix="mailhaul-mutants-") as scratch:
+        for mutant in MUTANTS:
+            name, file, old, new = mutant[:4]
+            why = mutant[4] if len(mutant) > 4 else None
+            if chosen and name not in chosen:
+                continue
+            text = (TOP / ROOM / file).read_text(encoding="utf-8")
+            if text.count(old) != 1:
+                print(f"  STALE     {name}: its text is {text.count(old)} times in {file}", flush=True)
+                bad += 1
+                continue
+            program, words = builder.make(ROOM + file, text.replace(old, new), pathlib.Path(scratch))
+            if program is None:
+                print(f"  BROKEN    {name}: does not build\n{words[-2000:]}", flush=True)
+                bad += 1
+                continue
+            by = noticed(program)
+            if by:
+                caught += 1
+                print(f"  noticed   {name} ({file}): {by}", flush=True)
+            elif why:
+                lived += 1
+                print(f"  may live  {name} ({file}): {why}", flush=True)
+            else:
+                bad += 1
+                print(f"  LIVES     {name} ({file})", flush=True)
+    print(f"{caught} noticed, {lived} may live, {bad} wrong")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
