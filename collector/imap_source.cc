@@ -327,6 +327,7 @@ Result<std::vector<sync::MailboxView>> ImapSource::observe(std::span<const sync:
   if (any)
     if (auto r = client_->converse(again); !r) return r.error();
   std::vector<sync::MailboxView> views;
+  views.reserve(mailboxes.size());
   for (auto& mailbox : mailboxes) views.push_back(mailbox.take());
   return views;
 }

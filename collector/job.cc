@@ -180,7 +180,10 @@ Result<std::int64_t> parse_day(std::string_view text) {
   std::tm when{};
   const char* end = strptime(copy.c_str(), "%Y-%m-%d", &when);
   if (!end || *end != '\0') return usage("'" + printable(text) + "' is not a date", "write YYYY-MM-DD");
-  return static_cast<std::int64_t>(timegm(&when));
+  const int day = when.tm_mday;
+  const auto seconds = static_cast<std::int64_t>(timegm(&when));
+  if (when.tm_mday != day) return usage("'" + printable(text) + "' is no day of the calendar", "write YYYY-MM-DD");
+  return seconds;
 }
 
 Result<std::uint64_t> parse_size(std::string_view text) {

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "protocols/base/types.h"
 
 namespace mailhaul::collector {
 namespace {
+
+constexpr std::uint64_t kFailuresShown = 10;
 
 std::string formatted(const char* format, double value) {
   std::array<char, 64> buffer{};
@@ -67,7 +70,7 @@ std::string human_octets(std::uint64_t octets) {
 }
 
 std::string human_seconds(double seconds) {
-  const auto s = static_cast<std::uint64_t>(seconds + 0.5);
+  const auto s = static_cast<std::uint64_t>(std::llround(seconds));
   if (s >= 3600) return std::to_string(s / 3600) + " h " + std::to_string(s % 3600 / 60) + " min";
   const auto rest = s % 60;
   return std::to_string(s / 60) + (rest < 10 ? ":0" : ":") + std::to_string(rest);
@@ -105,7 +108,7 @@ void Progress::line(const std::string& text) {
 
 void Progress::on(const sync::Event& event) {
   const std::lock_guard lock(mutex_);
-  const auto json = [&](nlohmann::json object) {
+  const auto json = [&](const nlohmann::json& object) {
     if (style_ != ProgressStyle::Json) return;
     std::fprintf(out_, "%s\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     std::fflush(out_);
@@ -128,7 +131,10 @@ void Progress::on(const sync::Event& event) {
     snapshot_.octets += delivered->octets;
     show(false);
   } else if (const auto* failed = std::get_if<sync::MessageFailed>(&event)) {
-    line("failed: " + printable(failed->mailbox) + " UID " + std::to_string(failed->uid) + ": " + failed->reason);
+    if (++failures_ <= kFailuresShown)
+      line("failed: " + printable(failed->mailbox) + " UID " + std::to_string(failed->uid) + ": " + failed->reason);
+    else if (failures_ == kFailuresShown + 1)
+      line("more messages fail; the report names each of them");
     json({{"event", "failed"}, {"mailbox", failed->mailbox}, {"uid", failed->uid}, {"reason", failed->reason}});
   } else if (const auto* bad = std::get_if<sync::MailboxFailed>(&event)) {
     line("mailbox " + printable(bad->name) + ": " + bad->reason);

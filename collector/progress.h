@@ -43,6 +43,7 @@ class Progress {
   std::mutex mutex_;
   Snapshot snapshot_;
   bool bar_visible_ = false;
+  std::uint64_t failures_ = 0;
   std::chrono::steady_clock::time_point started_{};
   std::chrono::steady_clock::time_point shown_{};
 };

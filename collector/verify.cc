@@ -194,7 +194,7 @@ Done Verifier::compare_copy(const store::MailboxRow& row, const store::MessageRo
 
 }  // namespace
 
-Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& events, std::stop_token stop) {
+Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& events, const std::stop_token& stop) {
   auto source = source_factory(job, stop, events)();
   if (!source) return source.error();
   auto place = open_workplace(job, false);

@@ -28,7 +28,7 @@ struct Verification {
   bool stopped = false;
 };
 
-Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& events, std::stop_token stop);
+Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& events, const std::stop_token& stop);
 std::string verification_text(const Verification& verification, bool deep);
 std::string verification_json(const Verification& verification, bool deep);
 

@@ -117,6 +117,7 @@ Done Engine::settle_files_of_the_old(Work& work, store::Ledger::Transaction& tra
     uids->take_front(kWindow, SIZE_MAX).each([&](Uid uid) { keys.emplace_back(key_of(uid, 0), uid); });
     std::ranges::sort(keys);
     std::vector<DeliveryKey> sorted;
+    sorted.reserve(keys.size());
     for (const auto& [key, uid] : keys) sorted.push_back(key);
     auto found = context_.maildir->look(work.row.destination, sorted);
     if (!found) return found.error();

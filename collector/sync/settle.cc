@@ -78,6 +78,7 @@ Done Engine::adopt(Work& work, std::size_t index) {
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, uids)); });
   if (!headers) return headers.error();
   std::vector<DeliveryKey> keys;
+  keys.reserve(adoptions.size());
   for (const auto& a : adoptions) keys.push_back(a.key);
   std::ranges::sort(keys);
   auto found = context_.maildir->look(work.row.destination, keys);
