@@ -8,15 +8,18 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <thread>
 
 #include "collector/collect.h"
+#include "collector/ledger_export.h"
 #include "collector/progress.h"
 #include "collector/report_text.h"
 #include "collector/verify.h"
@@ -258,6 +261,20 @@ int run_verify(const Options& o, const Job& job) {
   return outcome->differences.empty() ? kComplete : kIncomplete;
 }
 
+int run_ledger(const std::string& path, ExportForm form) {
+  if (access(path.c_str(), F_OK) != 0)
+    return complain(usage("there is no ledger " + path, "name the state.db of an earlier run (--state)"), kUsage);
+  auto ledger = store::Ledger::open(path);
+  if (!ledger) return complain(ledger.error(), kCouldNotRun);
+  std::signal(SIGPIPE, SIG_IGN);
+  auto exported = export_ledger(**ledger, form, [](std::string_view line) {
+    return std::fwrite(line.data(), 1, line.size(), stdout) == line.size();
+  });
+  if (!exported) return complain(exported.error(), kCouldNotRun);
+  if (std::fflush(stdout) == 0 || errno == EPIPE) return kComplete;
+  return complain(usage(std::string("the output cannot be written: ") + std::strerror(errno)), kCouldNotRun);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -283,6 +300,12 @@ int main(int argc, char** argv) {
   add_options(*verifying, options, false);
   verifying->footer(
       "Exit status: 0 no difference, 1 differences, 2 usage, 3 could not run, 128+n stopped by signal n.");
+  auto* ledger =
+      app.add_subcommand("ledger", "Print every message that the ledger knows: state, digest, place, reason.");
+  ledger->add_option("--state", options.state, "the ledger's file: DESTINATION/mailhaul/state.db")->required();
+  bool csv = false;
+  auto* as_csv = ledger->add_flag("--csv", csv, "comma-separated, with a header line (the default)");
+  ledger->add_flag("--json", options.json, "one JSON object a line")->excludes(as_csv);
   auto* version = app.add_subcommand("version", "Print the version.");
   app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
@@ -298,6 +321,7 @@ int main(int argc, char** argv) {
     std::puts("mailhaul " MAILHAUL_VERSION);
     return kComplete;
   }
+  if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
   auto job = understand(options);
   if (!job) return complain(job.error(), kUsage);
   return *collecting ? run_collect(options, *job) : run_verify(options, *job);

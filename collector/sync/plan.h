@@ -1,18 +1,20 @@
 // The decision. plan() is a pure function: no I/O, no clock, no logging. The same arguments give the same plan, and
 // planning again after the plan was executed yields nothing.
 //
-// | source           | ledger row       | destination       | action |
-// |------------------|------------------|-------------------|-----------------------------------------------------------|
-// | present          | none, listed     | its key is there  | Adopt, if its header agrees (else Deliver, reuse + 1) |
-// | present          | none, listed     | nothing           | Deliver, or Exclude with a reason | | present          |
-// excluded         | any               | judged again under today's policy                         | | present | failed
-// | nothing           | Deliver when its next try is due                          | | present          | gone | any |
-// as none: the server shows it again                        | | present          | delivered        | its key |
-// three-way flags: StoreFlags or nothing                    | | present          | delivered        | nothing | the
-// owner removed it, it stays removed (SettleFlags only) | | present          | vanished         | any               |
-// Revive, then as delivered                                 | | proved vanished  | listed, excluded, failed | – |
-// MarkGone                                                  | | proved vanished  | delivered        | any |
-// MarkVanished; the copy is kept                            |
+// clang-format off
+// | source          | ledger row               | destination      | action                                                    |
+// |-----------------|--------------------------|------------------|-----------------------------------------------------------|
+// | present         | none, listed             | its key is there | Adopt, if its header agrees (else Deliver, reuse + 1)     |
+// | present         | none, listed             | nothing          | Deliver, or Exclude with a reason                         |
+// | present         | excluded                 | any              | judged again under today's policy                         |
+// | present         | failed                   | nothing          | Deliver when its next try is due                          |
+// | present         | gone                     | any              | as none: the server shows it again                        |
+// | present         | delivered                | its key          | three-way flags: StoreFlags or nothing                    |
+// | present         | delivered                | nothing          | the owner removed it, it stays removed (SettleFlags only) |
+// | present         | vanished                 | any              | Revive, then as delivered                                 |
+// | proved vanished | listed, excluded, failed | –                | MarkGone                                                  |
+// | proved vanished | delivered                | any              | MarkVanished; the copy is kept                            |
+// clang-format on
 #pragma once
 #include <string>
 #include <variant>

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """What the command line promises: every bad input gets one line and the right exit code, and leaves nothing half done."""
 import contextlib
+import csv
+import io
+import json
 import os
 import pty
 import re
@@ -353,6 +356,25 @@ namespace public {{
         self.complete(self.collect("--state", state))
         self.assertTrue(state.exists())
         self.assertFalse((self.mail / "mailhaul" / "state.db").exists())
+
+    def test_the_ledger_as_csv_and_json(self):
+        self.complete(self.collect())
+        state = self.mail / "mailhaul" / "state.db"
+        as_csv = run("ledger", "--state", state)
+        as_json = run("ledger", "--state", state, "--json")
+        self.assertEqual((as_csv.returncode, as_json.returncode), (0, 0), as_csv.stderr + as_json.stderr)
+        rows = list(csv.DictReader(io.StringIO(as_csv.stdout, newline="")))
+        objects = [json.loads(line) for line in as_json.stdout.splitlines()]
+        self.assertEqual(rows, [{name: "" if value is None else str(value) for name, value in one.items()} for one in objects])
+        expected = Counter((box, one["uid"], one["sha256"], one["size"]) for box, messages in self.manifest.mailboxes.items() for one in messages)
+        self.assertEqual(Counter((one["mailbox"], one["uid"], one["sha256"], one["octets"]) for one in objects), expected)
+        files = {path.name.split(".")[1][1:]: path.parent.parent.name for path in self.mail.glob("**/cur/*")}
+        for one in objects:
+            self.assertEqual(one["state"], "delivered")
+            self.assertEqual(files[one["key"]], self.mail.name if one["directory"] == "INBOX" else one["directory"])
+        self.assertEqual(run("ledger", "--state", self.folder / "nowhere.db").returncode, 2)
+        self.assertFalse((self.folder / "nowhere.db").exists())
+        self.assertEqual(run("ledger", "--state", state, "--json", "--csv").returncode, 2)
 
     def test_a_user_name_with_an_at_sign(self):
         self.server.add_user("demo@example.org", self.source)
