@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 
+#include "collector/special_use.h"
 #include "protocols/mail/mailbox_name.h"
 
 namespace mailhaul::collector {
@@ -129,7 +130,10 @@ Done ImapSource::list() {
     auto& mailbox = found_.emplace_back();
     mailbox.raw_name = entry.raw_name;
     mailbox.delimiter = entry.delimiter;
-    mailbox.path = mail::hierarchy(entry.raw_name, entry.delimiter);
+    std::string_view name = entry.raw_name;  // RFC 2342 §5: what the user's own namespace begins with is no mailbox
+    if (personal_.size() == 1 && name.size() > personal_[0].first.size() && name.starts_with(personal_[0].first))
+      name.remove_prefix(personal_[0].first.size());
+    mailbox.path = mail::hierarchy(name, entry.delimiter);
     mailbox.selectable = !entry.has("\\Noselect") && !entry.has("\\NonExistent");
     mailbox.subscribed =
         entry.has("\\Subscribed") || std::ranges::find(listing.subscribed, entry.raw_name) != listing.subscribed.end();
@@ -141,6 +145,7 @@ Done ImapSource::list() {
     if (const auto status = listing.statuses.find(mailbox.raw_name); status != listing.statuses.end())
       take(status->second, mailbox);
   }
+  assign_homes(found_);
   return done();
 }
 

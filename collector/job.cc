@@ -155,17 +155,17 @@ bool MailboxRules::wants(const sync::SourceMailbox& mailbox) const {
   return (include.empty() || std::ranges::any_of(include, matches)) && std::ranges::none_of(exclude, matches);
 }
 
-std::vector<std::string> MailboxRules::place(const sync::SourceMailbox& mailbox) const {
+sync::Placing MailboxRules::place(const sync::SourceMailbox& mailbox) const {
   const auto name = joined(mailbox.path);
   for (const auto& [from, to] : map) {
-    if (name == from) return split(to);
+    if (name == from) return {split(to), true};
     if (name.starts_with(from + "/")) {
       auto out = split(to);
       for (auto& component : split(std::string_view(name).substr(from.size() + 1))) out.push_back(std::move(component));
-      return out;
+      return {std::move(out), true};
     }
   }
-  return mailbox.path;
+  return {special_use && !mailbox.home.empty() ? mailbox.home : mailbox.path, false};
 }
 
 Result<std::pair<std::string, std::string>> parse_map(std::string_view rule) {

@@ -34,9 +34,10 @@ struct MailboxRules {
   std::vector<std::string> exclude;
   std::vector<std::pair<std::string, std::string>> map;  // "A" → "B", for A and everything below it
   bool all_namespaces = false;
+  bool special_use = true;  // Sent, Drafts, Junk, Trash and Archive under these names, whatever they are called
 
   [[nodiscard]] bool wants(const sync::SourceMailbox& mailbox) const;
-  [[nodiscard]] std::vector<std::string> place(const sync::SourceMailbox& mailbox) const;
+  [[nodiscard]] sync::Placing place(const sync::SourceMailbox& mailbox) const;
 };
 
 Result<std::pair<std::string, std::string>> parse_map(std::string_view rule);  // "A=B"

@@ -118,9 +118,8 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 }
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, namespaces = "personal",
-                                                                                          on_delete = "keep";
-  std::string names = "utf7", trace, release_hold;
+  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, trace, release_hold;
+  std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7";
   std::vector<std::string> include, exclude, map, quirks;
   std::size_t connections = 1;
   bool json = false, dry_run = false, allow_plaintext = false, compress = false, deep = false;
@@ -150,6 +149,8 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   }
   command.add_flag("--dry-run", o.dry_run, "say what would be done, write nothing");
   command.add_option("--map", o.map, "'A=B': put mailbox A, and what is below it, into B (repeatable)");
+  command.add_option("--special-use", o.special_use,
+                     "map: Sent, Drafts, Junk, Trash, Archive under these names, or keep: as the source calls them");
   command.add_option("--since", o.since, "only mail that arrived at the source on or after YYYY-MM-DD");
   command.add_option("--max-size", o.max_size, "no messages larger than this (octets, or 500K, 20M, 2G)");
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
@@ -170,6 +171,8 @@ Done understand_rules(const Options& o, Job& job) {
     job.rules.map.push_back(*std::move(parsed));
   }
   if (o.namespaces != "personal" && o.namespaces != "all") return usage("--namespaces is personal or all");
+  if (o.special_use != "map" && o.special_use != "keep") return usage("--special-use is map or keep");
+  job.rules.special_use = o.special_use == "map";
   job.rules.all_namespaces = o.namespaces == "all";
   if (o.names != "utf7" && o.names != "utf8") return usage("--maildir-names is utf7 or utf8");
   job.names = o.names == "utf8" ? store::MaildirNames::Utf8 : store::MaildirNames::Utf7;

@@ -58,8 +58,11 @@ std::string report_text(const sync::Report& report, bool dry_run) {
   std::string out;
   std::size_t columns = 12, hidden = 0;
   const bool brief = report.mailboxes.size() > kLongList;
+  const auto label = [](const sync::MailboxReport& m) {
+    return printable(m.name) + (m.home.empty() ? "" : " → " + printable(m.home));
+  };
   for (const auto& m : report.mailboxes)
-    if (!(brief && quiet(m))) columns = std::max(columns, columns_of(printable(m.name)));
+    if (!(brief && quiet(m))) columns = std::max(columns, columns_of(label(m)));
   columns = std::min<std::size_t>(columns, 48);
   out += padded("mailbox", columns) +
          "    listed delivered   already  excluded    failed   pending      gone      bytes\n";
@@ -70,7 +73,7 @@ std::string report_text(const sync::Report& report, bool dry_run) {
       ++hidden;
       continue;
     }
-    row(out, printable(m.name), columns, m.count);
+    row(out, label(m), columns, m.count);
     if (!m.error.empty())
       out += "    not read: " + m.error + "\n";
     else if (!m.sums_up())

@@ -164,7 +164,11 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
     }
   }
   if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
-  for (auto& work : works_) work.report.destination = work.row.destination;
+  for (auto& work : works_) {
+    work.report.destination = work.row.destination;
+    const auto components = context_.maildir ? context_.maildir->components_of(work.row.destination) : std::nullopt;
+    if (components) work.report.home = *components == work.source.path ? "" : joined(*components);
+  }
   tell(seen);
   return done();
 }
@@ -175,13 +179,16 @@ Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
   for (const auto& work : works_)
     if (work.row.id.value != 0) taken[twin_key(work.row.destination)] = true;
   std::vector<std::vector<std::string>> subscriptions;
-  for (auto* work : newcomers) {
-    auto components = settings_.place(work->source);
-    work->row.raw_name = work->source.raw_name;
-    work->row.delimiter = work->source.delimiter;
-    if (context_.maildir) work->row.destination = free_directory(components, taken);
-    if (work->source.subscribed) subscriptions.push_back(std::move(components));
-  }
+  for (const bool asked_for : {false, true})  // what was put beside another on purpose must not drive it out
+    for (auto* work : newcomers) {
+      auto placing = settings_.place(work->source);
+      if (placing.asked_for != asked_for) continue;
+      work->row.raw_name = work->source.raw_name;
+      work->row.delimiter = work->source.delimiter;
+      if (placing.components != work->source.path) work->report.home = joined(placing.components);
+      if (context_.maildir) work->row.destination = free_directory(placing.components, asked_for, taken);
+      if (work->source.subscribed) subscriptions.push_back(std::move(placing.components));
+    }
   if (settings_.dry_run) return done();
   for (const auto* work : newcomers)
     if (auto made = context_.maildir->create(work->row.destination); !made) return made;
@@ -198,11 +205,12 @@ Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
 }
 
 // Two names that one file system could take for one (case or Unicode twins) get "~2", "~3" … appended, for ever.
-std::string Engine::free_directory(std::vector<std::string> components, std::map<std::string, bool>& taken) const {
+std::string Engine::free_directory(std::vector<std::string> components, bool shared,
+                                   std::map<std::string, bool>& taken) const {
   const auto last = components.back();
   for (int n = 2;; ++n) {
     auto directory = context_.maildir->directory_name(components);
-    if (!std::exchange(taken[twin_key(directory)], true)) return directory;
+    if (!std::exchange(taken[twin_key(directory)], true) || shared) return directory;
     components.back() = last + "~" + std::to_string(n);
   }
 }

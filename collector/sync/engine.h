@@ -24,7 +24,8 @@ class Engine {
   Done open_account();
   Done lay_out(std::vector<SourceMailbox> mailboxes);
   Done place_new_mailboxes(const std::vector<Work*>& newcomers);
-  std::string free_directory(std::vector<std::string> components, std::map<std::string, bool>& taken) const;
+  std::string free_directory(std::vector<std::string> components, bool shared,
+                             std::map<std::string, bool>& taken) const;
   [[nodiscard]] bool needs_work(const Work& work) const;
   std::vector<Group> groups();
   Done process(Group group);

@@ -17,7 +17,8 @@ namespace mailhaul::sync {
 struct SourceMailbox {
   std::string raw_name;  // as the server spells it
   std::optional<char> delimiter;
-  std::vector<std::string> path;  // decoded hierarchy, outermost first
+  std::vector<std::string> path;  // decoded hierarchy, outermost first, without the user's own namespace prefix
+  std::vector<std::string> home;  // where such a mailbox is kept by convention (its special use); empty: under `path`
   std::vector<std::string> attributes;
   bool selectable = true;
   bool subscribed = false;

@@ -30,6 +30,7 @@ struct Failure {
 struct MailboxReport {
   std::string name;         // for people
   std::string destination;  // directory; "" is INBOX
+  std::string home;         // for people: its name at the destination, where that is another one
   Count count;
   std::optional<std::uint64_t> exists;  // EXISTS at the last observation; nullopt: not observed
   std::string error;                    // could not be opened or observed; empty: fine

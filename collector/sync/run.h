@@ -21,12 +21,18 @@ namespace mailhaul::sync {
 
 using SourceFactory = std::function<Result<std::unique_ptr<Source>>()>;
 
+// Where a mailbox goes: hierarchy components at the destination. Two of one account meet there only if a person asked
+// for it; otherwise the run gives the second another name.
+struct Placing {
+  std::vector<std::string> components;
+  bool asked_for = false;
+};
+
 struct RunSettings {
   std::string identity;  // "imap:user@host[:port]": names the account in the ledger and beside the mail
   Policy policy;
   std::function<bool(const SourceMailbox&)> wanted;
-  // Where a mailbox goes: hierarchy components at the destination. Collisions are resolved by the run.
-  std::function<std::vector<std::string>(const SourceMailbox&)> place;
+  std::function<Placing(const SourceMailbox&)> place;
   std::size_t connections = 1;
   bool dry_run = false;        // plans, reports, writes nothing
   bool threaded = true;        // false: everything on the caller's thread (simulation)

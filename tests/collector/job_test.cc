@@ -101,9 +101,9 @@ TEST_CASE("rules: include, exclude, other people's mailboxes") {
 TEST_CASE("rules: a mapping moves a mailbox and what is below it, the first that fits") {
   MailboxRules rules;
   rules.map = {*parse_map("Sent Items=Sent"), *parse_map("Old=Archive/Old"), *parse_map("Old/x=never")};
-  CHECK(rules.place(mailbox({"Sent Items"})) == std::vector<std::string>{"Sent"});
-  CHECK(rules.place(mailbox({"Old", "x", "y"})) == std::vector<std::string>{"Archive", "Old", "x", "y"});
-  CHECK(rules.place(mailbox({"Older"})) == std::vector<std::string>{"Older"});
+  CHECK(rules.place(mailbox({"Sent Items"})).components == std::vector<std::string>{"Sent"});
+  CHECK(rules.place(mailbox({"Old", "x", "y"})).components == std::vector<std::string>{"Archive", "Old", "x", "y"});
+  CHECK(rules.place(mailbox({"Older"})).components == std::vector<std::string>{"Older"});
   for (const char* text : {"", "=", "A=", "=B", "AB"}) CHECK_FALSE(parse_map(text));
 }
 

@@ -19,6 +19,7 @@ from collections import Counter
 import sample
 from certificates import Authority
 from dovecot import PASSWORD, Dovecot, free_ports, hand_over
+from imap_reader import Reader
 from harness import (MAILHAUL, NUMBERS, SLOW, Proxy, World, environment, files_of, mailboxes, main, need_root, reports, run,
                      start, sums)
 from scripted_server import ScriptedServer
@@ -310,6 +311,45 @@ namespace public {{
         self.same_as(rest, self.collected("--exclude", "Archive/*"))
         mapped = {"Gesendet/Früher" if name == "Sent" else name: messages for name, messages in everything.items()}
         self.same_as(mapped, self.collected("--map", "Sent=Gesendet/Früher"))
+
+    def test_two_mailboxes_meet_only_when_asked(self):
+        everything = self.manifest.seen()
+        both = {name: list(messages) for name, messages in everything.items() if name != "Sent"}
+        both["INBOX"] += everything["Sent"]
+        self.same_as(both, self.collected("--map", "Sent=INBOX"))
+
+    def test_a_namespace_prefix_and_special_uses(self):
+        """Courier's and Cyrus' way: everything below INBOX; and names in the user's own language."""
+        source = self.server.folder / "mail" / "special"
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(Dovecot(extra="""
+namespace inbox {
+  prefix = INBOX.
+  separator = .
+  mailbox Versandt {
+    special_use = \\Sent
+  }
+}
+"""))
+            server.add_user("special", source)
+            reader = stack.enter_context(Reader(server.imap, "special", PASSWORD))
+            names = {"INBOX": "INBOX", "INBOX.Versandt": "Sent", "INBOX.Versandt.2019": "Sent/2019", "INBOX.Papierkorb": "Trash",
+                     "INBOX.Projekte.Entwürfe": "Projekte/Entwürfe", "INBOX.Projekte": "Projekte"}
+            for name in names:
+                if name != "INBOX":
+                    reader.create(name)
+                reader.append(name, b"Subject: " + name.encode("utf-7") + b"\r\n\r\nbody\r\n")
+            held = reader.everything()
+            command = ["collect", server.url("special"), f"maildir:{self.mail}", "--ca-file", server.ca_file]
+            shown = self.complete(run(*command, "--dry-run")).stdout
+            self.assertIn("Versandt → Sent", shown)
+            self.complete(run(*command))
+            self.same_as({names[name]: messages for name, messages in held.items()})
+            self.complete(run(*command))  # the ledger keeps the place
+            self.same_as({names[name]: messages for name, messages in held.items()})
+            kept = self.folder / "kept"
+            self.complete(run(*command[:2], f"maildir:{kept}", *command[3:], "--special-use", "keep"))
+            self.assertTrue((kept / ".Versandt" / "cur").exists())
 
     def test_which_messages(self):
         everything = self.manifest.seen()

@@ -8,7 +8,7 @@ Machine::Machine(std::uint64_t seed, StateFile& the_state, const MemoryFileSyste
     : server(seed ^ 0x5EEDU), fs(disk), state(the_state) {
   settings.identity = "imap:sim-" + std::to_string(seed) + "@example.org";
   settings.wanted = [](const sync::SourceMailbox&) { return true; };
-  settings.place = [](const sync::SourceMailbox& m) { return m.path; };
+  settings.place = [](const sync::SourceMailbox& m) { return sync::Placing{m.path, false}; };
   settings.threaded = false;
 }
 
