@@ -113,6 +113,18 @@ Result<std::vector<PlacementRow>> Ledger::placements(MailboxId mailbox, std::uin
   });
 }
 
+Result<mail::UidSet> Ledger::vanished_copies(MailboxId mailbox, std::uint32_t generation, std::int64_t by) {
+  return impl_->read_life(mailbox, generation, [&](sqlite::Database& db, const rows::Life& life) {
+    return rows::vanished_copies(db, life, by);
+  });
+}
+
+Result<std::uint64_t> Ledger::vanished_count(const MailboxRow& row, std::int64_t since, bool waiting) {
+  return impl_->read_life(row.id, row.generation, [&](sqlite::Database& db, const rows::Life& life) {
+    return rows::vanished_count(db, life, row, since, waiting);
+  });
+}
+
 Result<std::vector<RunRow>> Ledger::runs(AccountId account, std::size_t limit) {
   return impl_->read([&](sqlite::Database& db) -> Result<std::vector<RunRow>> {
     auto q = db.use(

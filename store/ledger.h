@@ -42,6 +42,15 @@ enum class MessageState : std::uint8_t {
 inline constexpr std::size_t kMessageStates = 7;
 std::string_view to_text(MessageState state);  // "listed" …
 
+// What became of the copy of a vanished message.
+enum class Removal : std::uint8_t {
+  None = 0,     // nothing: it is there, unless its owner has removed it unnoticed
+  Meant = 1,    // the intent: said before the file is touched
+  Done = 2,     // removed by policy; the row has no copy any more
+  ByOwner = 3,  // its owner had removed it before: there was nothing to do
+};
+std::string_view to_text(Removal removal);  // "", "meant", "done", "by its owner"
+
 struct AccountRow {
   AccountId id;
   std::string identity;  // "imap:user@host[:port]"
@@ -69,6 +78,7 @@ struct MailboxRow {
   std::optional<std::string> mailbox_id;       // RFC 8474
   std::int64_t last_full_audit = 0;            // Unix seconds
   std::string held;                            // why removals are frozen; empty: they are not
+  std::int64_t released = 0;                   // Unix seconds: what was missing then was let go by a person; 0: never
   Tally tally;                                 // of the current generation
   bool operator==(const MailboxRow&) const = default;
 };
@@ -90,7 +100,8 @@ struct MessageRow {
   std::string reason;       // excluded, failed: why, with the server's own words
   std::uint32_t attempts = 0;
   std::int64_t next_try = 0;       // Unix seconds; 0: now
-  std::int64_t missing_since = 0;  // Unix seconds; 0: not missed
+  std::int64_t missing_since = 0;  // Unix seconds, when a vanished message was proved to be; 0: not missed
+  Removal removal = Removal::None;
   bool operator==(const MessageRow&) const = default;
 };
 
@@ -141,6 +152,12 @@ class Ledger {
   // Copies, uid ascending; a message may have several.
   Result<std::vector<PlacementRow>> placements(MailboxId mailbox, std::uint32_t generation, mail::Uid first,
                                                mail::Uid last);
+  // Vanished rows that removals or marks may yet touch: with a copy, nothing done about it (Removal::None, Meant),
+  // missed at `by` or before.
+  Result<mail::UidSet> vanished_copies(MailboxId mailbox, std::uint32_t generation, std::int64_t by);
+  // How many vanished rows of the current generation were missed after `since`, or, with `waiting`, at any time if
+  // their copy may yet be removed; those missed at row.released or before are not counted.
+  Result<std::uint64_t> vanished_count(const MailboxRow& row, std::int64_t since, bool waiting);
   Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);  // newest first; ended == 0: it was cut off
   Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);  // of all generations; from the tallies
   // Every row of every generation, by mailbox, generation and UID, with its copies. The ledger is free between windows
@@ -183,6 +200,13 @@ class Ledger {
     // State and reason of an existing row, nothing else. The same values: no write.
     Done set_state(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, MessageState state,
                    std::string_view reason = {});
+    // Proved vanished now. A row that is vanished already keeps its time.
+    Done vanish(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, std::int64_t now);
+    // Present again: Delivered with the copy it has; without one (removed by policy) `relist` makes it Listed.
+    Done revive(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
+    Done relist(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);  // drops its copies' rows
+    // Of a vanished row; Done drops its copies' rows.
+    Done set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal);
     // Flags: the intent, then the settled base.
     Done intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& next_base);
     Done settle_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& base);

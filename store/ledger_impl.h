@@ -94,6 +94,8 @@ struct Ledger::Transaction::Impl {
   static Result<std::optional<Stored>> stored(sqlite::Statement& select, std::int64_t key);
   Result<std::int64_t> directory(std::string_view name);
   Result<bool> has_copy(std::int64_t key);
+  // One existing row: ?1 its id, ?2 its state afterwards, ?3 `value`.
+  Done change(OpenLife& life, mail::Uid uid, MessageState state, const char* sql, std::int64_t value);
   Done flush();  // the tallies' changes into the table
   Done orphan_all(OpenLife& life);
   Done list(OpenLife& life, const mail::UidSet& uids);

@@ -6,10 +6,10 @@
 namespace mailhaul::store::rows {
 namespace {
 
-// The first ten as bind_mailbox() numbers them.
-#define MAILHAUL_MAILBOX_SELECT                                                                              \
-  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, " \
-  "last_full_audit, held, mailbox.id, mailbox.generation, generation.uid_validity, " MAILHAUL_TALLY_COLUMNS  \
+// The first eleven as bind_mailbox() numbers them.
+#define MAILHAUL_MAILBOX_SELECT                                                                                       \
+  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, "          \
+  "last_full_audit, held, released, mailbox.id, mailbox.generation, generation.uid_validity, " MAILHAUL_TALLY_COLUMNS \
   " FROM mailbox JOIN generation ON generation.mailbox = mailbox.id AND generation.number = mailbox.generation "
 
 template <class T>
@@ -31,10 +31,11 @@ MailboxRow read_mailbox(const sqlite::Statement& q) {
   if (!q.is_null(7)) row.mailbox_id = q.text(7);
   row.last_full_audit = q.integer(8);
   row.held = q.text(9);
-  row.id = MailboxId{q.integer(10)};
-  row.generation = q.as<std::uint32_t>(11);
-  if (!q.is_null(12)) row.uid_validity = mail::UidValidity{q.as<std::uint64_t>(12)};
-  row.tally = read_tally(q, 13);
+  row.released = q.integer(10);
+  row.id = MailboxId{q.integer(11)};
+  row.generation = q.as<std::uint32_t>(12);
+  if (!q.is_null(13)) row.uid_validity = mail::UidValidity{q.as<std::uint64_t>(13)};
+  row.tally = read_tally(q, 14);
   return row;
 }
 
@@ -139,6 +140,7 @@ void bind_mailbox(sqlite::Statement& q, const MailboxRow& row) {
     q.bind_null(8);
   q.bind(9, row.last_full_audit);
   q.bind_text(10, row.held);
+  q.bind(11, row.released);
 }
 
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
@@ -202,6 +204,35 @@ Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& l
     const auto key = q->blob(2);
     if (key.size() == placement.key.size()) std::copy(key.begin(), key.end(), placement.key.begin());
   }
+}
+
+Result<mail::UidSet> vanished_copies(sqlite::Database& db, const Life& life, std::int64_t by) {
+  auto q = db.use(MAILHAUL_UNDELIVERED
+                  "AND removal < 2 AND missing_since <= ?4 AND EXISTS (SELECT 1 FROM placement WHERE message = "
+                  "message.id) ORDER BY id");
+  q->bind(1, life.key(mail::Uid{0}));
+  q->bind(2, life.key(mail::Uid{UINT32_MAX}));
+  q->bind(3, MessageState::Vanished);
+  q->bind(4, by);
+  mail::UidSet set;
+  if (auto ok = gather(*q, set); !ok) return ok.error();
+  return set;
+}
+
+Result<std::uint64_t> vanished_count(sqlite::Database& db, const Life& life, const MailboxRow& row, std::int64_t since,
+                                     bool waiting) {
+  auto q = db.use(
+      "SELECT count(*) FROM message INDEXED BY message_undelivered WHERE state <> 1 AND state = ?3 "
+      "AND id BETWEEN ?1 AND ?2 AND missing_since > ?4 AND (missing_since > ?5 OR (?6 AND removal < 2))");
+  q->bind(1, life.key(mail::Uid{0}));
+  q->bind(2, life.key(mail::Uid{UINT32_MAX}));
+  q->bind(3, MessageState::Vanished);
+  q->bind(4, row.released);
+  q->bind(5, since);
+  q->bind(6, waiting ? 1 : 0);
+  auto counted = q->step();
+  if (!counted) return counted.error();
+  return q->as<std::uint64_t>(0);
 }
 
 Done recount(sqlite::Database& db) {

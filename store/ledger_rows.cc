@@ -11,6 +11,12 @@ std::string_view to_text(MessageState state) {
   return i < kNames.size() ? kNames[i] : "unknown";
 }
 
+std::string_view to_text(Removal removal) {
+  static constexpr std::array<std::string_view, 4> kNames{"", "meant", "done", "by its owner"};
+  const auto i = static_cast<std::size_t>(removal);
+  return i < kNames.size() ? kNames[i] : "unknown";
+}
+
 namespace rows {
 namespace {
 
@@ -103,6 +109,7 @@ void BoundMessage::bind(sqlite::Statement& statement, std::int64_t key, const Me
   statement.bind(17, row.attempts);
   statement.bind(18, row.next_try);
   statement.bind(19, row.missing_since);
+  statement.bind(20, row.removal);
 }
 
 MessageRow read_message(const sqlite::Statement& statement) {
@@ -124,6 +131,7 @@ MessageRow read_message(const sqlite::Statement& statement) {
   row.attempts = statement.as<std::uint32_t>(16);
   row.next_try = statement.integer(17);
   row.missing_since = statement.integer(18);
+  row.removal = statement.as<Removal>(19);
   return row;
 }
 

@@ -35,9 +35,9 @@ Result<Life> find_life(sqlite::Database& db, MailboxId mailbox, std::uint32_t ge
 // The columns of `message` after id, in the order that bind_message() and read_message() use.
 #define MAILHAUL_MESSAGE_COLUMNS                                                                  \
   "state, flags, keywords, next_flags, next_keywords, octets, internal_date, date_source, form, " \
-  "sha256, message_id, header_digest, email_id, reuse, reason, attempts, next_try, missing_since"
+  "sha256, message_id, header_digest, email_id, reuse, reason, attempts, next_try, missing_since, removal"
 
-// Binds id to parameter 1 and the columns to 2 … 19. Lives until the statement has been stepped, with `row`.
+// Binds id to parameter 1 and the columns to 2 … 20. Lives until the statement has been stepped, with `row`.
 class BoundMessage {
  public:
   void bind(sqlite::Statement& statement, std::int64_t key, const MessageRow& row);
@@ -60,12 +60,15 @@ Tally read_tally(const sqlite::Statement& statement, int first);
 
 Result<std::vector<MailboxRow>> mailboxes(sqlite::Database& db, AccountId account);
 Result<MailboxRow> mailbox(sqlite::Database& db, MailboxId id);
-void bind_mailbox(sqlite::Statement& statement, const MailboxRow& row);  // parameters 1 … 10, as in mailbox_columns
+void bind_mailbox(sqlite::Statement& statement, const MailboxRow& row);  // parameters 1 … 11, as in mailbox_columns
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
                                          std::size_t limit);
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,
                           std::int64_t due_by);
 Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last);
+Result<mail::UidSet> vanished_copies(sqlite::Database& db, const Life& life, std::int64_t by);
+Result<std::uint64_t> vanished_count(sqlite::Database& db, const Life& life, const MailboxRow& row, std::int64_t since,
+                                     bool waiting);
 Done recount(sqlite::Database& db);  // every tally against the rows, in one snapshot
 
 }  // namespace rows

@@ -106,6 +106,51 @@ Done Ledger::Transaction::set_state(MailboxId mailbox, std::uint32_t generation,
   });
 }
 
+Done Ledger::Transaction::vanish(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, std::int64_t now) {
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    return impl_->change(**life, uid, MessageState::Vanished,
+                         "UPDATE message SET state = ?2, reason = NULL, missing_since = ?3, removal = 0 "
+                         "WHERE id = ?1 AND state <> ?2",
+                         now);
+  });
+}
+
+Done Ledger::Transaction::revive(MailboxId mailbox, std::uint32_t generation, mail::Uid uid) {
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    return impl_->change(**life, uid, MessageState::Delivered,
+                         "UPDATE message SET state = ?2, reason = NULL, missing_since = ?3, removal = 0 WHERE id = ?1",
+                         0);
+  });
+}
+
+Done Ledger::Transaction::relist(MailboxId mailbox, std::uint32_t generation, mail::Uid uid) {
+  if (auto dropped = remove_placement(mailbox, generation, uid); !dropped) return dropped;
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    return impl_->change(**life, uid, MessageState::Listed,
+                         "UPDATE message SET state = ?2, flags = 0, keywords = NULL, next_flags = NULL, next_keywords "
+                         "= NULL, reason = NULL, missing_since = ?3, removal = 0 WHERE id = ?1",
+                         0);
+  });
+}
+
+Done Ledger::Transaction::set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal) {
+  if (removal == Removal::Done)
+    if (auto dropped = remove_placement(mailbox, generation, uid); !dropped) return dropped;
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    return impl_->change(**life, uid, MessageState::Vanished,
+                         "UPDATE message SET removal = ?3 WHERE id = ?1 AND state = ?2",
+                         static_cast<std::int64_t>(removal));
+  });
+}
+
 Done Ledger::Transaction::intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid,
                                        const mail::FlagSet& next_base) {
   return impl_->attempt([&]() -> Done {

@@ -6,18 +6,19 @@ namespace {
 
 constexpr char kInsert[] =
     "INSERT INTO message (id, " MAILHAUL_MESSAGE_COLUMNS
-    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 constexpr char kReplace[] =
     "UPDATE message SET state = ?2, flags = ?3, keywords = ?4, next_flags = ?5, next_keywords = ?6, octets = ?7, "
     "internal_date = ?8, date_source = ?9, form = ?10, sha256 = ?11, message_id = ?12, header_digest = ?13, "
-    "email_id = ?14, reuse = ?15, reason = ?16, attempts = ?17, next_try = ?18, missing_since = ?19 WHERE id = ?1";
+    "email_id = ?14, reuse = ?15, reason = ?16, attempts = ?17, next_try = ?18, missing_since = ?19, removal = ?20 "
+    "WHERE id = ?1";
 // Evidence that the settled row lacks stays as it was.
 constexpr char kSettle[] =
     "UPDATE message SET state = ?2, flags = ?3, keywords = ?4, next_flags = ?5, next_keywords = ?6, "
     "octets = coalesce(?7, octets), internal_date = coalesce(?8, internal_date), date_source = ?9, form = ?10, "
     "sha256 = coalesce(?11, sha256), message_id = coalesce(?12, message_id), "
     "header_digest = coalesce(?13, header_digest), email_id = coalesce(?14, email_id), reuse = ?15, "
-    "reason = NULL, attempts = 0, next_try = 0, missing_since = ?19 WHERE id = ?1";
+    "reason = NULL, attempts = 0, next_try = 0, missing_since = ?19, removal = ?20 WHERE id = ?1";
 constexpr char kStored[] = "SELECT state, octets FROM message WHERE id = ?1";
 constexpr int kOrphanWindow = 4096;
 
@@ -98,6 +99,21 @@ Result<std::optional<Ledger::Transaction::Impl::Stored>> Ledger::Transaction::Im
   if (!q.is_null(1)) found->octets = q.as<std::uint64_t>(1);
   q.rewind();
   return found;
+}
+
+Done Ledger::Transaction::Impl::change(OpenLife& life, mail::Uid uid, MessageState state, const char* sql,
+                                       std::int64_t value) {
+  const auto key = life.key(uid);
+  auto before = stored(key);
+  if (!before) return before.error();
+  if (!*before) return rows::refused("no row for UID " + std::to_string(uid.value));
+  auto q = db.use(sql);
+  q->bind(1, key);
+  q->bind(2, state);
+  q->bind(3, value);
+  if (auto ok = q->run(); !ok) return ok;
+  if (db.changes() == 1) moved(life, *before, Stored{state, (*before)->octets});
+  return done();
 }
 
 Result<std::int64_t> Ledger::Transaction::Impl::directory(std::string_view name) {
@@ -208,9 +224,11 @@ Done Ledger::Transaction::Impl::add_generation(MailboxId mailbox, std::uint32_t 
 Result<MailboxRow> Ledger::Transaction::Impl::add_mailbox(AccountId account, const MailboxRow& row) {
   auto q = db.use(
       "INSERT INTO mailbox (raw_name, delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, "
-      "last_full_audit, held, account, generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)");
+      "last_full_audit, held, released, account, generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
+      "?12, "
+      "1)");
   rows::bind_mailbox(*q, row);
-  q->bind(11, account.value);
+  q->bind(12, account.value);
   if (auto ok = q->run(); !ok) return ok.error().in("add mailbox " + printable(row.raw_name));
   const MailboxId id{db.last_id()};
   if (auto ok = add_generation(id, 1, row.uid_validity); !ok) return ok.error();
@@ -227,9 +245,10 @@ Done Ledger::Transaction::Impl::update_mailbox(const MailboxRow& row) {
   if (*now == row) return done();
   auto q = db.use(
       "UPDATE mailbox SET raw_name = ?1, delimiter = ?2, destination = ?3, floor = ?4, modseq = ?5, exists_seen = ?6, "
-      "uid_next_seen = ?7, mailbox_id = ?8, last_full_audit = ?9, held = ?10 WHERE id = ?11");
+      "uid_next_seen = ?7, mailbox_id = ?8, last_full_audit = ?9, held = ?10, released = ?11 "
+      "WHERE id = ?12");
   rows::bind_mailbox(*q, row);
-  q->bind(11, row.id.value);
+  q->bind(12, row.id.value);
   if (auto ok = q->run(); !ok) return ok;
   if (now->uid_validity == row.uid_validity) return done();
   auto validity = db.use("UPDATE generation SET uid_validity = ?3 WHERE mailbox = ?1 AND number = ?2");
@@ -305,7 +324,8 @@ Done Ledger::Transaction::Impl::rebind(OpenLife& old_life, mail::Uid from, OpenL
   }
   const Stored after{*delivered ? MessageState::Delivered : MessageState::Listed, (*source)->octets};
   auto q = db.use(
-      "UPDATE message SET id = ?2, state = ?3, reason = NULL, attempts = 0, next_try = 0, missing_since = 0 "
+      "UPDATE message SET id = ?2, state = ?3, reason = NULL, attempts = 0, next_try = 0, missing_since = 0, "
+      "removal = 0 "
       "WHERE id = ?1");  // the copies follow: ON UPDATE CASCADE
   q->bind(1, old_key);
   q->bind(2, new_key);

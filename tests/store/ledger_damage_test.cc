@@ -95,31 +95,34 @@ TEST_CASE("a second opener is refused at once, also by another name, and may com
 TEST_CASE("migrations: a fresh file gets all, an older file the missing ones, a newer file is refused") {
   using migrations::Migration;
   Scratch scratch;
-  const auto first = migrations::all().front();
-  const std::array two{first,
-                       Migration{2, "0002_note", "ALTER TABLE run ADD COLUMN note TEXT; CREATE TABLE extra (x);"}};
-  const std::array broken{first, two[1],
-                          Migration{3, "0003_broken", "CREATE TABLE more (x); INSERT INTO nowhere VALUES (1);"}};
+  const auto all = migrations::all();
+  const auto next = static_cast<int>(all.size()) + 1;
+  std::vector<Migration> more(all.begin(), all.end());
+  more.push_back({next, "9998_note", "ALTER TABLE run ADD COLUMN note TEXT; CREATE TABLE extra (x);"});
+  auto broken = more;
+  broken.push_back({next + 1, "9999_broken", "CREATE TABLE more (x); INSERT INTO nowhere VALUES (1);"});
   LedgerOptions options;
 
-  options.migrations = migrations::all().first(1);
+  options.migrations = all.first(1);
+  CHECK(good(opened(scratch.state(), options)->accounts()).empty());
   Home home;
   {
-    auto ledger = opened(scratch.state(), options);
+    auto ledger = opened(scratch.state());
     home = make_home(*ledger);
   }
-  options.migrations = two;
+  options.migrations = more;
   CHECK(reread(*opened(scratch.state(), options), home).raw_name == "INBOX");
 
-  options.migrations = broken;  // stops in the middle of its third step: nothing of that step stays
+  options.migrations = broken;  // stops in the middle of its last step: nothing of that step stays
   auto stopped = Ledger::open(scratch.state(), options);
   REQUIRE_FALSE(stopped);
-  says(stopped.error(), "migration 0003_broken");
-  options.migrations = two;
+  says(stopped.error(), "migration 9999_broken");
+  options.migrations = more;
   CHECK(reread(*opened(scratch.state(), options), home).raw_name == "INBOX");
 
-  options.migrations = migrations::all().first(1);
-  says(refusal(scratch.state(), options), "its schema is version 2, this program knows versions up to 1");
+  options.migrations = all;
+  says(refusal(scratch.state(), options), "its schema is version " + std::to_string(next) +
+                                              ", this program knows versions up to " + std::to_string(next - 1));
 }
 
 TEST_CASE("the embedded migrations count 1, 2, 3") {

@@ -105,6 +105,8 @@ class History {
     if (pick(3) == 0) row.reason = "why";
     row.attempts = pick(4);
     row.next_try = pick(100);
+    if (pick(3) == 0) row.missing_since = pick(100);
+    if (pick(3) == 0) row.removal = static_cast<Removal>(pick(4));
     return row;
   }
 
@@ -112,7 +114,7 @@ class History {
     const MailboxId box{1 + pick(3)};
     const auto current = model_.generations[box.value];
     const auto generation = generation_of(box);
-    switch (pick(12)) {
+    switch (pick(14)) {
       case 0:
       case 1:
         return list(t, box, current);
@@ -137,6 +139,9 @@ class History {
         model_.copies.erase({box.value, generation, u.value});
         return;
       }
+      case 12:
+      case 13:
+        return vanishing(t, box, generation);
       case 10:
         return pick(4) ? rebind(t, box, generation, current) : new_generation(t, box);
       default:
@@ -183,6 +188,45 @@ class History {
     good(t.set_state(box, generation, found->second.uid, found->second.state, found->second.reason));
   }
 
+  void vanishing(Ledger::Transaction& t, MailboxId box, std::uint32_t generation) {
+    const Where where{box.value, generation, uid().value};
+    const auto found = model_.rows.find(where);
+    if (found == model_.rows.end()) return;
+    auto& row = found->second;
+    switch (pick(4)) {
+      case 0: {
+        const std::int64_t now = 1 + pick(100);
+        good(t.vanish(box, generation, row.uid, now));
+        if (row.state == MessageState::Vanished) return;
+        row.missing_since = now;
+        row.state = MessageState::Vanished;
+        break;
+      }
+      case 1:
+        good(t.revive(box, generation, row.uid));
+        row.state = MessageState::Delivered;
+        row.missing_since = 0;
+        break;
+      case 2:
+        good(t.relist(box, generation, row.uid));
+        row.state = MessageState::Listed;
+        row.missing_since = 0;
+        row.base = {};
+        row.next_base.reset();
+        model_.copies.erase(where);
+        break;
+      default: {
+        const auto removal = static_cast<Removal>(pick(4));
+        good(t.set_removal(box, generation, row.uid, removal));
+        if (removal == Removal::Done) model_.copies.erase(where);
+        if (row.state == MessageState::Vanished) row.removal = removal;
+        return;
+      }
+    }
+    row.reason.clear();
+    row.removal = Removal::None;
+  }
+
   void flags(Ledger::Transaction& t, MailboxId box, std::uint32_t generation) {
     const auto found = model_.rows.find({box.value, generation, uid().value});
     if (found == model_.rows.end()) return;
@@ -217,6 +261,7 @@ class History {
     row.attempts = 0;
     row.next_try = 0;
     row.missing_since = 0;
+    row.removal = Removal::None;
     row.state = MessageState::Listed;
     if (auto moved = model_.copies.extract(from)) {
       row.state = MessageState::Delivered;
@@ -238,6 +283,27 @@ class History {
       if (row.state != MessageState::Failed || row.next_try <= due_by) expected.add(row.uid);
     }
     CHECK(good(ledger_->uids(box, generation, wanted, due_by)) == expected);
+    compare_vanished(box, generation);
+  }
+
+  void compare_vanished(MailboxId box, std::uint32_t generation) {
+    const std::int64_t by = pick(100), since = pick(100);
+    const bool waiting = pick(2) == 0;
+    MailboxRow mailbox;
+    mailbox.id = box;
+    mailbox.generation = generation;
+    mailbox.released = pick(2) ? 0 : pick(100);
+    mail::UidSet copies;
+    std::uint64_t count = 0;
+    for (const auto& [where, row] : model_.rows) {
+      if (std::get<0>(where) != box.value || std::get<1>(where) != generation) continue;
+      if (row.state != MessageState::Vanished) continue;
+      const bool open = row.removal == Removal::None || row.removal == Removal::Meant;
+      if (open && row.missing_since <= by && model_.copies.contains(where)) copies.add(row.uid);
+      if (row.missing_since > mailbox.released && (row.missing_since > since || (waiting && open))) ++count;
+    }
+    CHECK(good(ledger_->vanished_copies(box, generation, by)) == copies);
+    CHECK(good(ledger_->vanished_count(mailbox, since, waiting)) == count);
   }
 
   Scratch scratch_;

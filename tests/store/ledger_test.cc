@@ -32,6 +32,7 @@ MessageRow full_row() {
   row.attempts = 3;
   row.next_try = 1'900'000'000;
   row.missing_since = 1'800'000'000;
+  row.removal = Removal::ByOwner;
   return row;
 }
 
