@@ -104,6 +104,7 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
   settings.policy = job.policy;
   settings.wanted = [&](const sync::SourceMailbox& m) { return job.rules.wants(m); };
   settings.place = [&](const sync::SourceMailbox& m) { return job.rules.place(m); };
+  settings.release = job.release;
   settings.connections = job.connections;
   settings.dry_run = job.dry_run;
   return sync::run(settings, context);

@@ -60,6 +60,7 @@ struct Job {
   std::string proxy;
   MailboxRules rules;
   sync::Policy policy;
+  std::vector<std::string> release;  // mailboxes whose held removals may go ahead
   Quirks quirks;
   std::size_t connections = 1;
   bool compress = false;

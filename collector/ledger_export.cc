@@ -39,7 +39,7 @@ std::vector<Field> fields(const store::AccountRow& account, const store::Mailbox
                           const store::PlacementRow* copy) {
   const bool delivered = copy != nullptr;
   std::vector<Field> out;
-  out.reserve(20);
+  out.reserve(21);
   out.push_back({"account", account.identity});
   out.push_back({"mailbox", mail::display_name(mailbox.raw_name)});
   out.push_back({"generation", generation.number});
@@ -64,6 +64,7 @@ std::vector<Field> fields(const store::AccountRow& account, const store::Mailbox
   out.push_back({"attempts", row.attempts});
   out.push_back({"next_try", row.next_try != 0 ? time_json(row.next_try) : nlohmann::json()});
   out.push_back({"missing_since", row.missing_since != 0 ? time_json(row.missing_since) : nlohmann::json()});
+  out.push_back({"removal", or_null(std::string(store::to_text(row.removal)))});
   return out;
 }
 

@@ -118,9 +118,10 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 }
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, trace, release_hold;
+  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7";
-  std::vector<std::string> include, exclude, map, quirks;
+  std::vector<std::string> include, exclude, map, quirks, release_hold;
+  unsigned grace = 7;  // days
   std::size_t connections = 1;
   bool json = false, dry_run = false, allow_plaintext = false, compress = false, deep = false;
 };
@@ -154,8 +155,12 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("--since", o.since, "only mail that arrived at the source on or after YYYY-MM-DD");
   command.add_option("--max-size", o.max_size, "no messages larger than this (octets, or 500K, 20M, 2G)");
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
-  command.add_option("--on-source-delete", o.on_delete, "what happens here when a message vanishes there: keep");
-  command.add_option("--release-hold", o.release_hold, "let held removals of a mailbox go ahead");
+  command.add_option(
+      "--on-source-delete", o.on_delete,
+      "what happens to the copy of a message that has vanished there: keep, flag ($SourceGone) or remove");
+  command.add_option("--grace", o.grace, "days before --on-source-delete remove removes a copy (default 7)")
+      ->check(CLI::Range(0, 3650));
+  command.add_option("--release-hold", o.release_hold, "let the held removals of this mailbox go ahead (repeatable)");
 }
 
 Error usage(std::string what, std::string advice = "") {
@@ -188,12 +193,14 @@ Done understand_rules(const Options& o, Job& job) {
   }
   for (const auto& quirk : o.quirks)
     if (auto applied = apply_quirk(quirk, job.quirks); !applied) return applied.error().in("--quirk");
-  if (o.on_delete == "flag" || o.on_delete == "remove")
-    return usage("--on-source-delete " + o.on_delete + " is not supported yet",
-                 "keep is the default: what vanishes there stays here");
-  if (o.on_delete != "keep") return usage("--on-source-delete is keep, flag or remove");
-  if (!o.release_hold.empty())
-    return usage("--release-hold is not supported yet", "nothing is removed here, so nothing is held");
+  using sync::OnSourceDelete;
+  if (o.on_delete != "keep" && o.on_delete != "flag" && o.on_delete != "remove")
+    return usage("--on-source-delete is keep, flag or remove");
+  job.policy.on_source_delete = o.on_delete == "flag"     ? OnSourceDelete::Flag
+                                : o.on_delete == "remove" ? OnSourceDelete::Remove
+                                                          : OnSourceDelete::Keep;
+  job.policy.grace = static_cast<std::int64_t>(o.grace) * 86'400;
+  job.release = o.release_hold;
   return done();
 }
 

@@ -139,6 +139,11 @@ void Progress::on(const sync::Event& event) {
   } else if (const auto* bad = std::get_if<sync::MailboxFailed>(&event)) {
     line("mailbox " + printable(bad->name) + ": " + bad->reason);
     json({{"event", "mailbox-failed"}, {"mailbox", bad->name}, {"reason", bad->reason}});
+  } else if (const auto* held = std::get_if<sync::Held>(&event)) {
+    line("held: " + printable(held->mailbox) + ": " + held->reason);
+    json({{"event", "held"}, {"mailbox", held->mailbox}, {"reason", held->reason}});
+  } else if (const auto* touched = std::get_if<sync::CopiesTouched>(&event)) {
+    json({{"event", "copies"}, {"removed", touched->removed}, {"marked", touched->marked}});
   } else if (const auto* trouble = std::get_if<sync::Trouble>(&event)) {
     line(trouble->text);
     json({{"event", "trouble"}, {"text", trouble->text}});

@@ -49,7 +49,8 @@ void row(std::string& out, const std::string& name, std::size_t columns, const s
 
 bool quiet(const sync::MailboxReport& m) {
   const auto& c = m.count;
-  return m.error.empty() && c.delivered + c.failed + c.pending == 0 && m.flags == 0 && m.sums_up();
+  return m.error.empty() && c.delivered + c.failed + c.pending == 0 && m.flags + m.removed + m.marked == 0 &&
+         m.held.empty() && m.sums_up();
 }
 
 }  // namespace
@@ -66,9 +67,11 @@ std::string report_text(const sync::Report& report, bool dry_run) {
   columns = std::min<std::size_t>(columns, 48);
   out += padded("mailbox", columns) +
          "    listed delivered   already  excluded    failed   pending      gone      bytes\n";
-  std::uint64_t flags = 0;
+  std::uint64_t flags = 0, removed = 0, marked = 0;
   for (const auto& m : report.mailboxes) {
     flags += m.flags;
+    removed += m.removed;
+    marked += m.marked;
     if (brief && quiet(m)) {
       ++hidden;
       continue;
@@ -82,6 +85,16 @@ std::string report_text(const sync::Report& report, bool dry_run) {
   }
   if (hidden > 0) out += "… and " + std::to_string(hidden) + " mailboxes without news\n";
   row(out, "sum", columns, report.sum);
+  if (removed > 0)
+    out += "removed " + std::to_string(removed) + " copies of messages that have vanished at the source\n";
+  if (marked > 0)
+    out += "marked " + std::to_string(marked) + " copies $SourceGone: their messages have vanished at the source\n";
+  for (const auto& m : report.mailboxes)
+    if (!m.held.empty())
+      out += "held: " + printable(m.name) + ": " + m.held +
+             "; no copy is touched there until you say: mailhaul collect --release-hold '" + printable(m.name) + "'\n";
+  for (const auto& name : report.unlisted)
+    out += "not listed by the server: " + printable(name) + "; whether it still exists is unknown, its copies stay\n";
   if (flags > 0) out += "flags levelled on " + std::to_string(flags) + " messages\n";
   for (const auto& f : report.failures)
     out += "failed: " + printable(f.mailbox) + " UID " + std::to_string(f.uid) + ": " + f.reason +
@@ -99,6 +112,7 @@ std::string report_json(const sync::Report& report, bool dry_run) {
                      {"error", report.error.empty() ? nlohmann::json() : nlohmann::json(report.error)},
                      {"mailboxes", nlohmann::json::array()},
                      {"sum", to_json(report.sum)},
+                     {"unlisted", report.unlisted},
                      {"failures", nlohmann::json::array()}};
   for (const auto& m : report.mailboxes) {
     auto entry = to_json(m.count);
@@ -107,6 +121,9 @@ std::string report_json(const sync::Report& report, bool dry_run) {
     entry["exists"] = m.exists ? nlohmann::json(*m.exists) : nlohmann::json();
     entry["flags"] = m.flags;
     entry["adopted"] = m.adopted;
+    entry["removed"] = m.removed;
+    entry["marked"] = m.marked;
+    entry["held"] = m.held.empty() ? nlohmann::json() : nlohmann::json(m.held);
     entry["error"] = m.error.empty() ? nlohmann::json() : nlohmann::json(m.error);
     out["mailboxes"].push_back(std::move(entry));
   }

@@ -90,7 +90,9 @@ Result<Report> Engine::go() {
   laid_out_ = true;
 
   std::string trouble;
-  for (const auto group : groups()) {
+  auto all = groups();
+  if (!all) return all.error();
+  for (const auto group : *all) {
     if (context_.stop.stop_requested()) break;
     if (auto processed = process(group); !processed) {
       trouble = processed.error().what;
@@ -98,6 +100,8 @@ Result<Report> Engine::go() {
       break;
     }
   }
+  if (trouble.empty() && !context_.stop.stop_requested())
+    if (auto removed = remove_vanished(); !removed) trouble = removed.error().what;
   Report result = report();
   result.stopped = context_.stop.stop_requested();
   if (!result.stopped) result.error = trouble;
@@ -144,6 +148,9 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
     if (!rows) return rows.error();
     for (auto& row : *rows) known.emplace(row.raw_name, std::move(row));
   }
+  for (const auto& [name, row] : known)
+    if (std::ranges::find(mailboxes, name, &SourceMailbox::raw_name) == mailboxes.end())
+      unlisted_.push_back(mail::display_name(name));
   MailboxesSeen seen;
   std::vector<Work*> newcomers;
   // What cannot hold mail needs no place: in a Maildir++ a parent is there because its children are.
@@ -163,6 +170,7 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
       newcomers.push_back(&work);
     }
   }
+  if (auto released = release(); !released) return released;
   if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
   for (auto& work : works_) {
     work.report.destination = work.row.destination;
@@ -215,8 +223,37 @@ std::string Engine::free_directory(std::vector<std::string> components, bool sha
   }
 }
 
-bool Engine::needs_work(const Work& work) const {
+// A person has decided: the removals that a hold has frozen go ahead. What vanishes from now on is not meant by that.
+Done Engine::release() {
+  if (settings_.release.empty() || settings_.dry_run || !context_.ledger) return done();
+  auto transaction = context_.ledger->begin();
+  if (!transaction) return transaction.error();
+  for (const auto& name : settings_.release) {
+    const auto it =
+        std::ranges::find_if(works_, [&](const Work& w) { return w.report.name == name || w.source.raw_name == name; });
+    if (it == works_.end())
+      return Error{Scope::Service, Retry::AfterUserAction, "there is no mailbox '" + name + "' to release",
+                   "write its name as the report does"};
+    auto& row = it->row;
+    if (row.held.empty()) {
+      tell(Trouble{"nothing is held in " + name});
+      continue;
+    }
+    row.held.clear();
+    row.released = std::max(row.released + 1, context_.clock->unix_seconds());
+    if (auto updated = transaction->update_mailbox(row); !updated) return updated;
+  }
+  return transaction->commit();
+}
+
+Result<bool> Engine::needs_work(Work& work) {
   using store::MessageState;
+  constexpr std::int64_t kDay = 86'400;
+  const auto since_audit = context_.clock->unix_seconds() - work.row.last_full_audit;
+  auto due = due_copies(work);
+  if (!due) return due.error();
+  work.audit = since_audit < 0 || since_audit >= kDay || !due->empty();
+  if (work.audit) return true;
   const auto& s = work.source;
   const auto& row = work.row;
   if (!row.uid_validity || !s.uid_validity || !s.uid_next || !s.messages) return true;
@@ -230,8 +267,13 @@ bool Engine::needs_work(const Work& work) const {
   return *s.highest_modseq != row.modseq->value;
 }
 
-std::vector<Engine::Group> Engine::groups() {
-  const auto rest = std::stable_partition(works_.begin(), works_.end(), [&](const Work& w) { return needs_work(w); });
+Result<std::vector<Engine::Group>> Engine::groups() {
+  for (auto& work : works_) {
+    auto needs = needs_work(work);
+    if (!needs) return needs.error();
+    work.needed = *needs;
+  }
+  const auto rest = std::stable_partition(works_.begin(), works_.end(), [&](const Work& w) { return w.needed; });
   std::vector<Group> out;
   auto first = works_.begin();
   std::uint64_t messages = 0;
@@ -304,6 +346,7 @@ Done Engine::reconnect(const Error& why) {
 
 Report Engine::report() {
   Report out;
+  out.unlisted = unlisted_;
   std::map<std::int64_t, store::MailboxRow> rows;
   if (context_.ledger && account_.id.value != 0) {
     if (auto all = context_.ledger->mailboxes(account_.id)) {

@@ -1,5 +1,6 @@
 // Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, rebind.cc new
-// UIDs for old rows, settle.cc the local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
+// UIDs for old rows, removals.cc what becomes of the copies of vanished messages, settle.cc the local effects (say,
+// adopt, level flags, cursors), fetch.cc the bodies.
 #pragma once
 #include <map>
 #include <memory>
@@ -26,10 +27,11 @@ class Engine {
   Done place_new_mailboxes(const std::vector<Work*>& newcomers);
   std::string free_directory(std::vector<std::string> components, bool shared,
                              std::map<std::string, bool>& taken) const;
-  [[nodiscard]] bool needs_work(const Work& work) const;
-  std::vector<Group> groups();
+  Result<bool> needs_work(Work& work);
+  Result<std::vector<Group>> groups();
   Done process(Group group);
   Report report();
+  Done release();
   Done report_mailbox(Work& work, const store::MailboxRow& row, Report& report);
   void tell(const Event& event);
   // Runs `step` on a live connection, reconnecting after a lost one as long as that makes sense.
@@ -45,7 +47,6 @@ class Engine {
   Done reobserve(Group group, const std::vector<std::size_t>& which);
   Done new_generation(Work& work);
   Done settle_files_of_the_old(Work& work, store::Ledger::Transaction& transaction, const KeyOf& key_of);
-  [[nodiscard]] std::uint64_t alive(const Work& work) const;
   Result<bool> accounts_for_exists(Work& work, bool complete);
   Done prove_vanished(Work& work, std::size_t index);
   Done plan_mailbox(Work& work, std::size_t index);
@@ -58,6 +59,18 @@ class Engine {
   Done rebind(Work& work, std::size_t index);
   Result<bool> load_orphans(const Work& work,
                             const std::function<void(std::uint32_t, const store::MessageRow&)>& visit);
+
+  // removals.cc
+  Done remove_vanished();
+  Done hold_anomalies();
+  Done hold(Work& work, std::string why);
+  Result<UidSet> due_copies(const Work& work);
+  Done remove_from(Work& work, std::size_t index);
+  Done remove_window(Work& work, std::size_t index, const UidSet& uids);
+  Done carry_out_removals(Work& work);
+  Done relist(Work& work);
+  Done settle_removals_of_the_old(Work& work, store::Ledger::Transaction& transaction);
+  [[nodiscard]] std::int64_t missed_at(const Work& work) const;
 
   // settle.cc
   Done say(Group group);
@@ -87,6 +100,7 @@ class Engine {
   std::mutex settled_mutex_;
   std::mutex tell_mutex_;
   bool laid_out_ = false;
+  std::vector<std::string> unlisted_;  // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
   std::optional<std::pair<std::size_t, Uid>> broke_at_;  // the body that was open when a connection went
 };

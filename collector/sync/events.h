@@ -36,12 +36,19 @@ struct MessageFailed {
 struct MailboxFailed {
   std::string name, reason;
 };
+struct Held {
+  std::string mailbox, reason;
+};  // removals are frozen until a person releases them
+struct CopiesTouched {
+  std::uint64_t removed = 0;
+  std::uint64_t marked = 0;  // with $SourceGone
+};
 struct Trouble {
   std::string text;
 };  // something that the run deals with by itself: "connection lost, again in 2 s"
 
 using Event = std::variant<Connected, MailboxesSeen, WorkFound, MailboxStarted, Delivered, FlagsLevelled, MessageFailed,
-                           MailboxFailed, Trouble>;
+                           MailboxFailed, Held, CopiesTouched, Trouble>;
 // Called from any thread of a run, one call at a time.
 using EventSink = std::function<void(const Event&)>;
 

@@ -31,6 +31,7 @@ struct SourceMessage {  // RFC 4549 §3: a descriptor, enough to decide without 
 struct SourceWindow {
   std::vector<SourceMessage> messages;  // uid ascending: new, changed or due ones; silence about others means nothing
   UidSet vanished;                      // proved by two kinds of evidence to be gone from the source
+  bool removals = false;                // the view is clean and nothing is held: the policy may touch their copies
 };
 
 struct LedgerWindow {  // the rows of the same UIDs, uid ascending
@@ -43,10 +44,22 @@ struct Copy {  // a message that lies at the destination under one of our keys
   FlagSet flags;
 };
 
+// What happens to the copy of a message that has vanished from the source.
+enum class OnSourceDelete : std::uint8_t {
+  Keep,    // nothing
+  Flag,    // it gets the keyword kSourceGone, until the message is there again
+  Remove,  // it is removed after the grace period, whatever flags its owner has set
+};
+inline constexpr const char* kSourceGone = "$SourceGone";
+
 struct Policy {
   std::uint64_t max_size = std::numeric_limits<std::uint64_t>::max();  // octets
   std::int64_t since = std::numeric_limits<std::int64_t>::min();       // Unix seconds; older mail is excluded
-  [[nodiscard]] bool needs_descriptors() const { return *this != Policy{}; }
+  OnSourceDelete on_source_delete = OnSourceDelete::Keep;
+  std::int64_t grace = std::int64_t{7} * 86'400;  // seconds
+  std::uint64_t fuse_messages = 50;               // the fuse: see anomalous()
+  std::uint64_t fuse_percent = 20;
+  [[nodiscard]] bool needs_descriptors() const { return max_size != Policy{}.max_size || since != Policy{}.since; }
   bool operator==(const Policy&) const = default;
 };
 

@@ -11,11 +11,6 @@ using store::MessageState;
 constexpr std::size_t kWindow = 2048;  // UIDs planned at once
 constexpr std::uint32_t kGap = 256;    // UIDs nearer than this are read from the ledger in one stretch
 
-std::uint64_t alive_rows(const store::Tally& tally) {
-  return tally.of(MessageState::Listed) + tally.of(MessageState::Delivered) + tally.of(MessageState::Excluded) +
-         tally.of(MessageState::Failed);
-}
-
 }  // namespace
 
 ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool complete) const {
@@ -25,11 +20,12 @@ ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool com
   const bool known = work.row.uid_validity.has_value() && !work.fresh_generation;
   if (known) request.known_validity = work.row.uid_validity;
   if (known && !complete) request.floor = work.row.floor;
-  request.modseq = known ? work.row.modseq : std::nullopt;
+  request.modseq = known && !work.audit ? work.row.modseq : std::nullopt;
   // RFC 7162 §3.1.2: an unchanged HIGHESTMODSEQ vouches for every flag.
   const bool vouched =
       work.source.highest_modseq && work.row.modseq && *work.source.highest_modseq == work.row.modseq->value;
-  request.flags = known && !vouched && alive_rows(work.row.tally) > 0;
+  request.flags =
+      known && (!vouched || work.audit) && alive_rows(work.row.tally) + work.row.tally.of(MessageState::Vanished) > 0;
   request.beyond = known && work.beyond;
   request.descriptors = settings_.policy.needs_descriptors();
   return request;
@@ -43,7 +39,8 @@ Done Engine::observe(Group group) {
     if (!rows) return rows.error();
     work.beyond = !rows->empty();
   }
-  for (auto& work : group) requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), false));
+  for (auto& work : group)
+    requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), work.audit));
   auto views = on_source([&](Source& source) { return source.observe(requests); });
   if (!views) return views.error();
   std::vector<std::size_t> again;
@@ -98,10 +95,15 @@ Done Engine::new_generation(Work& work) {
     work.row = row;
   } else {
     if (auto r = settle_files_of_the_old(work, *transaction, old_key_of); !r) return r;
+    if (auto r = settle_removals_of_the_old(work, *transaction); !r) return r;
     if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
     auto row = transaction->mailbox(work.row.id);
     if (!row) return row.error();
     work.row = *std::move(row);
+    if (settings_.policy.on_source_delete != OnSourceDelete::Keep && work.row.held.empty()) {
+      work.row.held = "its UIDVALIDITY changed";
+      if (auto r = transaction->update_mailbox(work.row); !r) return r;
+    }
   }
   return transaction->commit();
 }
@@ -142,11 +144,13 @@ Result<bool> Engine::accounts_for_exists(Work& work, bool complete) {
   }
   if (work.fresh_generation) return false;  // a delta of another life
   UidSet fresh = work.view.present;
-  if (work.beyond) {
+  const auto told = work.view.changes.uids();
+  if (work.beyond || !told.empty()) {
     constexpr MessageState kAlive[] = {MessageState::Listed, MessageState::Delivered, MessageState::Excluded,
                                        MessageState::Failed};
     auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
     if (!known) return known.error();
+    for (const auto uid : told) fresh.add(uid);  // below the floor, too: what had gone may be there again
     fresh = fresh.minus(*known);
   }
   work.clean = alive_rows(work.row.tally) + fresh.size() == work.view.exists;
@@ -241,6 +245,7 @@ Result<LedgerWindow> Engine::load(const Work& work, std::span<const Uid> uids) {
 
 SourceWindow Engine::source_window(const Work& work, std::span<const Uid> uids, const LedgerWindow& ledger) const {
   SourceWindow out;
+  out.removals = work.removals;
   out.messages.reserve(uids.size());
   for (const auto uid : uids) {
     if (work.vanished.contains(uid))
@@ -290,7 +295,9 @@ Done Engine::plan_window(Work& work, std::size_t index, std::span<const Uid> uid
   }
   auto decided = plan(settings_.policy, source, *ledger, copies, work.key_of, context_.clock->unix_seconds());
   if (auto r = fold(work, std::move(decided), source, found); !r) return r;
-  return settings_.dry_run ? done() : adopt(work, index);
+  if (settings_.dry_run) return done();
+  if (auto r = relist(work); !r) return r;
+  return adopt(work, index);
 }
 
 Done Engine::fold(Work& work, Plan plan, const SourceWindow& source, const std::vector<store::FoundCopy>& found) {
@@ -310,6 +317,11 @@ Done Engine::fold(Work& work, Plan plan, const SourceWindow& source, const std::
       todo.exclude.emplace_back(std::move(*exclusion), *it);
     } else if (auto* store = std::get_if<StoreFlags>(&action)) {
       const auto it = copy_of(store->key);
+      // Its flags first, then the row is delivered again: cut off in between, it is looked at once more.
+      if (!todo.revive.empty() && todo.revive.back() == store->uid) {
+        todo.revive.pop_back();
+        todo.revive_levelled.push_back(store->uid);
+      }
       todo.flags.emplace_back(std::move(*store), *it);
     } else if (auto* settle = std::get_if<SettleFlags>(&action)) {
       todo.settle_flags.push_back(std::move(*settle));
@@ -319,6 +331,14 @@ Done Engine::fold(Work& work, Plan plan, const SourceWindow& source, const std::
       todo.gone.push_back(gone->uid);
     } else if (const auto* vanished = std::get_if<MarkVanished>(&action)) {
       todo.vanished.push_back(vanished->uid);
+    } else if (const auto* relist = std::get_if<Relist>(&action)) {
+      todo.relist.push_back(relist->uid);
+    } else if (const auto* noted = std::get_if<NoteRemoved>(&action)) {
+      todo.note_removed.push_back(noted->uid);
+    } else if (const auto* removal = std::get_if<Remove>(&action)) {
+      const auto it = copy_of(removal->key);
+      const bool there = it != found.end() && it->name.key == removal->key;
+      todo.remove.emplace_back(*removal, there ? std::optional(*it) : std::nullopt);
     }
   }
   return done();

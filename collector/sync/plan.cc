@@ -7,6 +7,7 @@ namespace {
 
 using store::MessageRow;
 using store::MessageState;
+using store::Removal;
 
 // Flag by flag, where the old and the next base differ, the copy shows which one holds: we may have stopped between
 // telling the destination and settling the row.
@@ -51,10 +52,9 @@ class Planner {
       case MessageState::Gone:
         return undelivered(message, row);
       case MessageState::Vanished:
-        act(Revive{message.uid});
-        [[fallthrough]];
+        return again(message, *row);
       case MessageState::Delivered:
-        return flags(message, *row);
+        return flags(message, *row, message.flags);
       case MessageState::Orphan:
         return;  // belongs to another generation; never in this window
     }
@@ -80,19 +80,36 @@ class Planner {
     return {};
   }
 
-  void flags(const SourceMessage& message, const MessageRow& row) {
-    if (!message.flags) return;
+  void again(const SourceMessage& message, const MessageRow& row) {
+    const auto* copy = placed_copy(message.uid);
+    if (!placed_key(ledger_, message.uid) || (row.removal == Removal::Meant && !copy)) {
+      act(Relist{message.uid});
+      auto listed = row;
+      listed.state = MessageState::Listed;
+      return undelivered(message, &listed);
+    }
+    act(Revive{message.uid});
+    if (message.flags) return flags(message, row, message.flags);
+    const auto marked = row.base.united(row.next_base.value_or(FlagSet{})).has(kSourceGone);
+    if (!marked) return;
+    auto source = copy ? settled_base(row, copy->flags) : row.base;
+    source.remove(kSourceGone);
+    flags(message, row, source);
+  }
+
+  void flags(const SourceMessage& message, const MessageRow& row, const std::optional<FlagSet>& source) {
+    if (!source) return;
     const auto* key = placed_key(ledger_, message.uid);
-    const auto* copy = key ? find(*key) : nullptr;
+    const auto* copy = placed_copy(message.uid);
     if (!copy) {  // its owner removed it; remember what the source says all the same, or it is asked about for ever
-      if (row.base != *message.flags || row.next_base) act(SettleFlags{message.uid, *message.flags});
+      if (row.base != *source || row.next_base) act(SettleFlags{message.uid, *source});
       return;
     }
     const auto base = settled_base(row, copy->flags);
-    if (*message.flags == base && !row.next_base) return;
+    if (*source == base && !row.next_base) return;
     // Also where the copy has them already: who renamed it, perhaps we before we were cut off, may not have made that
     // durable, and the executor does.
-    act(StoreFlags{message.uid, *key, merged(base, *message.flags, copy->flags), *message.flags});
+    act(StoreFlags{message.uid, *key, merged(base, *source, copy->flags), *source});
   }
 
   void vanished(const MessageRow& row) {
@@ -102,12 +119,37 @@ class Planner {
       case MessageState::Failed:
         return act(MarkGone{row.uid});
       case MessageState::Delivered:
-        return act(MarkVanished{row.uid});
-      case MessageState::Gone:
+        act(MarkVanished{row.uid});
+        return its_copy(row, now_);
       case MessageState::Vanished:
+        return its_copy(row, row.missing_since);
+      case MessageState::Gone:
       case MessageState::Orphan:
         return;
     }
+  }
+
+  // The copy of what vanished.
+  void its_copy(const MessageRow& row, std::int64_t since) {
+    if (!source_.removals || policy_.on_source_delete == OnSourceDelete::Keep) return;
+    const auto* key = placed_key(ledger_, row.uid);
+    const bool settled = row.removal == Removal::Done || row.removal == Removal::ByOwner;
+    if (!key || (settled && row.state == MessageState::Vanished)) return;
+    const auto* copy = find(*key);
+    const bool flag = policy_.on_source_delete == OnSourceDelete::Flag;
+    if (!flag && now_ - since < policy_.grace && copy) return;
+    if (!copy) return row.removal == Removal::Meant ? act(Remove{row.uid, *key}) : act(NoteRemoved{row.uid});
+    if (!flag) return act(Remove{row.uid, *key});
+    const auto base = settled_base(row, copy->flags);
+    if (base.has(kSourceGone) && !row.next_base) return;  // who has taken the mark off since wants it off
+    auto source = base;
+    source.add(kSourceGone);
+    act(StoreFlags{row.uid, *key, merged(base, source, copy->flags), source});
+  }
+
+  [[nodiscard]] const Copy* placed_copy(Uid uid) const {
+    const auto* key = placed_key(ledger_, uid);
+    return key ? find(*key) : nullptr;
   }
 
   [[nodiscard]] const Copy* find(const DeliveryKey& key) const {
@@ -128,6 +170,12 @@ class Planner {
 
 }  // namespace
 
+bool anomalous(const Policy& policy, std::uint64_t vanished, std::uint64_t left) {
+  if (vanished == 0) return false;
+  if (left == 0) return true;
+  return vanished > policy.fuse_messages && vanished * 100 > (vanished + left) * policy.fuse_percent;
+}
+
 FlagSet merged(const FlagSet& base, const FlagSet& source, const FlagSet& destination) {
   const auto dropped = base.minus(source);
   const auto added = source.minus(base);
@@ -139,14 +187,24 @@ std::vector<DeliveryKey> keys_of_interest(const SourceWindow& source, const Ledg
   keys.reserve(source.messages.size());
   for (const auto& message : source.messages) {
     const auto* row = find_row(ledger, message.uid);
-    if (row && (row->state == MessageState::Delivered || row->state == MessageState::Vanished)) {
-      const auto* key = message.flags ? placed_key(ledger, message.uid) : nullptr;
-      if (key) keys.push_back(*key);
+    const auto* key = row ? placed_key(ledger, message.uid) : nullptr;
+    if (row && row->state == MessageState::Delivered) {
+      // Flags that are as agreed need no look at the copy: on most days those are all.
+      const bool agreed = !message.flags || (*message.flags == row->base && !row->next_base);
+      if (key && !agreed) keys.push_back(*key);
+    } else if (row && row->state == MessageState::Vanished && key) {
+      keys.push_back(*key);
+      if (row->removal == Removal::Meant) keys.push_back(key_of(message.uid, row->reuse));
     } else {
       keys.push_back(key_of(message.uid, row ? row->reuse : 0));
     }
   }
+  if (source.removals)
+    source.vanished.each([&](Uid uid) {
+      if (const auto* key = placed_key(ledger, uid)) keys.push_back(*key);
+    });
   std::ranges::sort(keys);
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
 }
 

@@ -2,18 +2,26 @@
 // planning again after the plan was executed yields nothing.
 //
 // clang-format off
-// | source          | ledger row               | destination      | action                                                    |
-// |-----------------|--------------------------|------------------|-----------------------------------------------------------|
-// | present         | none, listed             | its key is there | Adopt, if its header agrees (else Deliver, reuse + 1)     |
-// | present         | none, listed             | nothing          | Deliver, or Exclude with a reason                         |
-// | present         | excluded                 | any              | judged again under today's policy                         |
-// | present         | failed                   | nothing          | Deliver when its next try is due                          |
-// | present         | gone                     | any              | as none: the server shows it again                        |
-// | present         | delivered                | its key          | three-way flags: StoreFlags or nothing                    |
-// | present         | delivered                | nothing          | the owner removed it, it stays removed (SettleFlags only) |
-// | present         | vanished                 | any              | Revive, then as delivered                                 |
-// | proved vanished | listed, excluded, failed | –                | MarkGone                                                  |
-// | proved vanished | delivered                | any              | MarkVanished; the copy is kept                            |
+// clang-format off
+// | source           | ledger row               | destination       | action |
+// |------------------|--------------------------|-------------------|----------------------------------------------------|
+// | present          | none, listed             | its key is there  | Adopt, if its header agrees (else Deliver, reuse + 1) |
+// | present          | none, listed             | nothing           | Deliver, or Exclude with a reason |
+// | present          | excluded                 | any               | judged again under today's policy |
+// | present          | failed                   | nothing           | Deliver when its next try is due |
+// | present          | gone                     | any               | as none: the server shows it again |
+// | present          | delivered                | its key           | three-way flags: StoreFlags or nothing |
+// | present          | delivered                | nothing           | the owner removed it, it stays removed (SettleFlags only) |
+// | present          | vanished                 | any               | Revive, then as delivered; a mark $SourceGone goes |
+// | present          | vanished, we removed it  | nothing           | Relist, then as listed |
+// | proved vanished  | listed, excluded, failed | –                 | MarkGone |
+// | proved vanished  | delivered                | any               | MarkVanished, then as vanished |
+//
+// and, where removals are allowed (the view clean, nothing held):
+// | proved vanished  | vanished                 | its key           | keep: nothing; flag: StoreFlags with $SourceGone, once; |
+// |                  |                          |                   | remove: Remove when the grace period is over |
+// | proved vanished  | vanished                 | nothing           | NoteRemoved: the owner was first |
+// | proved vanished  | vanished, removal meant  | nothing           | Remove: we were cut off after it |
 // clang-format on
 #pragma once
 #include <string>
@@ -59,7 +67,18 @@ struct MarkGone {
 struct MarkVanished {
   Uid uid;
 };
-using Action = std::variant<Deliver, Adopt, Exclude, StoreFlags, SettleFlags, Revive, MarkGone, MarkVanished>;
+struct Relist {
+  Uid uid;
+};  // its copy was removed by policy: it is delivered again
+struct Remove {
+  Uid uid;
+  DeliveryKey key{};
+};  // the file, if it is still there
+struct NoteRemoved {
+  Uid uid;
+};
+using Action = std::variant<Deliver, Adopt, Exclude, StoreFlags, SettleFlags, Revive, MarkGone, MarkVanished, Relist,
+                            Remove, NoteRemoved>;
 
 struct Plan {
   std::vector<Action> actions;  // by uid ascending
@@ -68,6 +87,10 @@ struct Plan {
 // `copies` sorted by key. `now` is Unix seconds, for what is due.
 Plan plan(const Policy& policy, const SourceWindow& source, const LedgerWindow& ledger, const std::vector<Copy>& copies,
           const KeyOf& key_of, std::int64_t now);
+
+// The fuse. Of a mailbox, or an account, `vanished` messages were lost lately (those that a person has let go not
+// counted) and `left` are there: too many for removals to go on by themselves? More than max(50, 20 %), or all.
+bool anomalous(const Policy& policy, std::uint64_t vanished, std::uint64_t left);
 
 // Three-way, flag by flag, in one direction: what the source added or dropped since `base` is applied to the
 // destination; flags that its owner set there stay.

@@ -37,6 +37,9 @@ struct MailboxReport {
   std::uint64_t flags = 0;              // messages whose flags were levelled
   std::uint64_t adopted = 0;            // of `delivered`: their file was there already
   std::uint64_t rebound = 0;            // of `already`: recognised under a new UIDVALIDITY, not downloaded again
+  std::uint64_t removed = 0;            // copies of vanished messages removed by this run
+  std::uint64_t marked = 0;             // … marked $SourceGone by it
+  std::string held;                     // why removals are frozen; empty: they are not
   bool planned_only = false;
   [[nodiscard]] bool sums_up() const { return !exists || *exists == count.listed - count.gone; }
 };
@@ -44,6 +47,7 @@ struct MailboxReport {
 struct Report {
   std::vector<MailboxReport> mailboxes;
   std::vector<Failure> failures;
+  std::vector<std::string> unlisted;  // mailboxes collected before that the server did not list: unknown, all kept
   Count sum;
   bool stopped = false;                 // by a signal or a user
   std::string error;                    // why the run ended early; empty: it did not

@@ -33,6 +33,7 @@ struct RunSettings {
   Policy policy;
   std::function<bool(const SourceMailbox&)> wanted;
   std::function<Placing(const SourceMailbox&)> place;
+  std::vector<std::string> release;  // mailboxes, named as in the report, whose held removals may go ahead
   std::size_t connections = 1;
   bool dry_run = false;        // plans, reports, writes nothing
   bool threaded = true;        // false: everything on the caller's thread (simulation)

@@ -34,8 +34,11 @@ Done Engine::say(Group group) {
       return done();
     };
     if (auto r = each(work.todo.gone, MessageState::Gone); !r) return r;
-    if (auto r = each(work.todo.vanished, MessageState::Vanished); !r) return r;
-    if (auto r = each(work.todo.revive, MessageState::Delivered); !r) return r;
+    const auto now = missed_at(work);
+    for (const auto uid : work.todo.vanished)
+      if (auto r = transaction->vanish(id, generation, uid, now); !r) return r;
+    for (const auto uid : work.todo.revive)
+      if (auto r = transaction->revive(id, generation, uid); !r) return r;
     for (const auto& [store, copy] : work.todo.flags)
       if (auto r = transaction->intend_flags(id, generation, store.uid, store.base); !r) return r;
     for (const auto& settle : work.todo.settle_flags)
@@ -60,6 +63,8 @@ Done Engine::level_flags(Group group) {
     if (!work.observed) continue;
     for (const auto& [store, copy] : work.todo.flags)
       if (auto r = transaction->settle_flags(work.row.id, work.row.generation, store.uid, store.base); !r) return r;
+    for (const auto uid : work.todo.revive_levelled)
+      if (auto r = transaction->revive(work.row.id, work.row.generation, uid); !r) return r;
     work.report.flags += work.todo.flags.size();
     levelled += work.todo.flags.size();
   }
@@ -184,9 +189,15 @@ Done Engine::move_cursors(Group group) {
       row.uid_next_seen = work.view.uid_next;
       row.modseq = work.view.modseq;
     }
+    // Daily, and after whatever did not add up, everything is looked at.
+    if (!work.clean)
+      row.last_full_audit = 0;
+    else if (work.view.completeness == Completeness::Complete)
+      row.last_full_audit = context_.clock->unix_seconds();
     const auto same = [&] {
       return row.floor == work.row.floor && row.exists_seen == work.row.exists_seen &&
-             row.uid_next_seen == work.row.uid_next_seen && row.modseq == work.row.modseq;
+             row.uid_next_seen == work.row.uid_next_seen && row.modseq == work.row.modseq &&
+             row.last_full_audit == work.row.last_full_audit;
     };
     if (same()) continue;
     work.row = row;
@@ -224,6 +235,7 @@ Done Engine::report_mailbox(Work& work, const store::MailboxRow& row, Report& re
   count.gone = tally.of(MessageState::Gone) + tally.of(MessageState::Vanished);
   count.listed = have + count.excluded + count.failed + count.pending + count.gone;
   if (!out.exists) out.exists = row.exists_seen;
+  if (settings_.policy.on_source_delete != OnSourceDelete::Keep) out.held = row.held;
   if (count.failed == 0) return done();
   constexpr MessageState kFailed[] = {MessageState::Failed};
   auto uids = context_.ledger->uids(row.id, row.generation, kFailed);

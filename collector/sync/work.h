@@ -24,12 +24,22 @@ struct Intentions {
   std::vector<std::pair<Exclude, SourceMessage>> exclude;
   std::vector<std::pair<StoreFlags, store::FoundCopy>> flags;
   std::vector<SettleFlags> settle_flags;
-  std::vector<Uid> revive, gone, vanished;
+  std::vector<Uid> revive, gone, vanished, relist;
+  std::vector<Uid> revive_levelled;  // revived once their flags are: the mark goes first
+  std::vector<std::pair<Remove, std::optional<store::FoundCopy>>> remove;
+  std::vector<Uid> note_removed;
   [[nodiscard]] bool says_something() const {
     return !list.empty() || !exclude.empty() || !flags.empty() || !settle_flags.empty() || !revive.empty() ||
            !gone.empty() || !vanished.empty();
   }
 };
+
+// Rows whose messages are at the source, as far as is known.
+inline std::uint64_t alive_rows(const store::Tally& tally) {
+  using store::MessageState;
+  return tally.of(MessageState::Listed) + tally.of(MessageState::Delivered) + tally.of(MessageState::Excluded) +
+         tally.of(MessageState::Failed);
+}
 
 struct Work {
   SourceMailbox source;
@@ -42,7 +52,10 @@ struct Work {
   bool planned = false;  // all of what was observed
   bool beyond = false;   // there are rows from the floor upwards: an earlier run was cut short
   bool fresh_generation = false;
-  UidSet vanished;  // proved
+  bool needed = false;
+  bool removals = false;  // windows planned now are of vanished messages whose copies may be touched
+  bool audit = false;     // the whole list and all flags, whatever STATUS says
+  UidSet vanished;        // proved
   Intentions todo;
   std::uint64_t delivered_before = 0;
 

@@ -59,6 +59,9 @@ class BadInputTest(CommandLine):
                 (["collect", url, destination, "--map", "nonsense"], "--map"),
                 (["collect", url, destination, "--maildir-names", "latin1"], "--maildir-names"),
                 (["collect", url, destination, "--on-source-delete", "explode"], "--on-source-delete"),
+                (["collect", url, destination, "--grace", "-1"], "--grace"),
+                (["collect", url, destination, "--grace", "soon"], "--grace"),
+                (["collect", url, destination, "--release-hold"], "--release-hold"),
                 (["collect", url, destination, "--quirk", "+nonsense"], "quirk")]:
             with self.subTest(arguments=arguments[3:] or arguments):
                 self.refused(run(*arguments), 2, word)
@@ -81,11 +84,6 @@ class BadInputTest(CommandLine):
 
     def test_pop3_waits_for_its_issue(self):
         self.refused(run("collect", "pop3s://demo@localhost", f"maildir:{self.mail}"), (2, 3), "pop3")
-
-    def test_removal_at_the_source_waits_for_its_issue(self):
-        for policy in ("flag", "remove"):
-            self.refused(self.collect("--on-source-delete", policy), (2, 3), "on-source-delete|not yet|later")
-        self.complete(self.collect("--on-source-delete", "keep"))
 
     def test_wrong_password(self):
         self.refused(self.collect(password="wrong"), 3, "password|authentication|log ?in", "localhost|demo")

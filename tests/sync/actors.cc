@@ -1,5 +1,6 @@
 // What the server and the owner of the mail do between runs, and sometimes during one.
 #include <algorithm>
+#include <array>
 
 #include "tests/sync/world.h"
 
@@ -99,9 +100,26 @@ void World::expunge() {
   const auto& message = any(box.messages);
   auto& letter = letters_[message.tag];
   letter.in_source = false;
+  letter.gone_at = clock.now;
   tell("expunged " + std::to_string(message.tag));
+  graves_.emplace_back(box.name, box.validity, message);
   const auto uid = message.uid;
   box.expunge(uid);
+}
+
+// A server that was restored from its backup shows again what had gone.
+void World::restore() {
+  if (graves_.empty()) return;
+  const auto index = dice(graves_.size());
+  auto [name, validity, message] = graves_[static_cast<std::size_t>(index)];
+  graves_.erase(graves_.begin() + static_cast<std::ptrdiff_t>(index));
+  auto* box = server.find(name);
+  if (!box || box->validity != validity || box->find(message.uid)) return;
+  message.modseq = ++box->modseq;
+  const auto at = std::ranges::lower_bound(box->messages, message.uid, {}, &ModelMessage::uid);
+  letters_[message.tag].in_source = true;
+  tell("restored " + std::to_string(message.tag));
+  box->messages.insert(at, std::move(message));
 }
 
 void World::misbehave() {
@@ -148,7 +166,29 @@ void World::expunge_or_add() {
     tell("a mailbox appears: " + box.name);
     return;
   }
-  if (!kind_.hides) expunge();
+  if (kind_.hides) return;
+  if (chance(50))
+    expunge();
+  else
+    restore();
+}
+
+void World::act_policy() {
+  if (!kind_.removes) return;
+  auto& policy = settings.policy;
+  policy.on_source_delete = static_cast<sync::OnSourceDelete>(dice(4) == 0 ? 0 : 1 + dice(2));
+  policy.grace = static_cast<std::int64_t>(dice(3) == 0 ? 0 : dice(2) == 0 ? 3600 : 7 * 86'400);
+  policy.fuse_messages = 1 + dice(4);
+  policy.fuse_percent = 20 + 20 * dice(3);
+  constexpr std::array kNames{"keep", "flag", "remove"};
+  tell(std::string("policy: ") + kNames[static_cast<std::size_t>(policy.on_source_delete)] + " after " +
+       std::to_string(policy.grace) + " s, fuse " + std::to_string(policy.fuse_messages) + " and " +
+       std::to_string(policy.fuse_percent) + " %");
+}
+
+void World::act_person() {
+  for (const auto& box : last_.mailboxes)
+    if (!box.held.empty()) settings.release.push_back(box.raw_name);
 }
 
 void World::act_owner() {
@@ -210,6 +250,8 @@ void World::owner_removes(const CensusFile& file, std::uint64_t tag, bool to_ano
         r.copies, [&](const auto& c) { return c.directory == file.directory && store::to_text(c.key) == file.key; });
   });
   (row != last_.rows.end() ? book.removed : book.settled) = row != last_.rows.end();
+  // We were about to remove it as well: who did it cannot be told.
+  if (row != last_.rows.end() && row->row.removal == store::Removal::Meant) book.uncertain = true;
   tell("owner " + std::string(moves ? "moves " : "removes ") + std::to_string(tag) +
        (book.removed ? "" : " (not settled yet)"));
 }
@@ -233,6 +275,7 @@ void World::act_state() {
     state.lose();
   for (auto& [tag, letter] : letters_) {
     letter.forgotten = true;
+    if (letter.removable) letter.uncertain = true;
     if (!letter.removed) continue;
     if (back) letter.uncertain = true;
     letter.removed = letter.settled = false;

@@ -11,6 +11,7 @@ namespace {
 
 using store::MessageRow;
 using store::MessageState;
+using store::Removal;
 
 std::map<std::string, std::string> options_of(std::istringstream& words) {
   std::map<std::string, std::string> out;
@@ -105,9 +106,33 @@ struct Executor {
     row.next_base.reset();
     put_row(at, row);
   }
-  void operator()(const Revive& a) const { set_state(a.uid, MessageState::Delivered); }
+  void operator()(const Revive& a) const {
+    set_state(a.uid, MessageState::Delivered);
+    set_removal(a.uid, Removal::None);
+  }
+  void operator()(const Relist& a) const {
+    set_state(a.uid, MessageState::Listed);
+    set_removal(a.uid, Removal::None);
+    std::erase_if(at.ledger.placements, [&](const auto& p) { return p.uid == a.uid; });
+  }
+  void operator()(const Remove& a) const {
+    std::erase_if(at.copies, [&](const Copy& c) { return c.key == a.key; });
+    std::erase_if(at.ledger.placements, [&](const auto& p) { return p.uid == a.uid; });
+    set_removal(a.uid, Removal::Done);
+  }
+  void operator()(const NoteRemoved& a) const { set_removal(a.uid, Removal::ByOwner); }
+  void set_removal(Uid uid, Removal removal) const {
+    auto row = row_of(at, uid);
+    row.removal = removal;
+    put_row(at, row);
+  }
   void operator()(const MarkGone& a) const { set_state(a.uid, MessageState::Gone); }
-  void operator()(const MarkVanished& a) const { set_state(a.uid, MessageState::Vanished); }
+  void operator()(const MarkVanished& a) const {
+    auto row = row_of(at, a.uid);
+    row.state = MessageState::Vanished;
+    row.missing_since = at.now;
+    put_row(at, row);
+  }
   void set_state(Uid uid, MessageState state) const {
     auto row = row_of(at, uid);
     row.state = state;
@@ -144,7 +169,10 @@ void Situation::set_source(std::string_view text) {
   std::istringstream words{std::string(text)};
   std::string what;
   words >> what;
-  if (what == "vanished") return source.vanished.add(kSeven);
+  if (what == "vanished") {
+    source.removals = static_cast<bool>(words >> what);
+    return source.vanished.add(kSeven);
+  }
   if (what == "silent") return;
   REQUIRE(what == "present");
   auto& message = source.messages.emplace_back(SourceMessage{kSeven, {}, {}, {}});
@@ -181,6 +209,10 @@ void Situation::set_row(std::string_view text) {
       row.next_try = std::stoll(value);
     else if (key == "reason")
       row.reason = value;
+    else if (key == "since")
+      row.missing_since = std::stoll(value);
+    else if (key == "removal")
+      row.removal = value == "meant" ? Removal::Meant : value == "done" ? Removal::Done : Removal::ByOwner;
     else
       FAIL("no such word: " << key);
   }
@@ -218,6 +250,9 @@ std::string to_text(const Plan& plan) {
     std::string operator()(const Revive&) const { return "revive"; }
     std::string operator()(const MarkGone&) const { return "gone"; }
     std::string operator()(const MarkVanished&) const { return "vanished"; }
+    std::string operator()(const Relist&) const { return "relist"; }
+    std::string operator()(const Remove& a) const { return "remove " + number_of(a.key); }
+    std::string operator()(const NoteRemoved&) const { return "note removed"; }
   };
   std::string out;
   for (const auto& action : plan.actions) {
@@ -229,6 +264,27 @@ std::string to_text(const Plan& plan) {
 
 void execute(const Plan& plan, Situation& situation) {
   for (const auto& action : plan.actions) std::visit(Executor{situation}, action);
+}
+
+void hold(std::span<const Decision> table, const Policy& policy) {
+  for (const auto& line : table) {
+    CAPTURE(line.source);
+    CAPTURE(line.row);
+    CAPTURE(line.copies);
+    Situation at;
+    at.policy = policy;
+    at.set_source(line.source);
+    at.set_row(line.row);
+    at.set_copies(line.copies);
+    CHECK(to_text(at.decide()) == line.plan);
+  }
+}
+
+Policy policy_of(OnSourceDelete what, std::int64_t grace) {
+  Policy policy;
+  policy.on_source_delete = what;
+  policy.grace = grace;
+  return policy;
 }
 
 }  // namespace mailhaul::sync

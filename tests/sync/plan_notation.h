@@ -1,13 +1,15 @@
 // The planner's values as short texts, so that a decision is one line of a table. Everything is about UID 7.
 //
 //   flags    letters D F R S T, then keywords: "FS+work+$junk"; "-" for none
-//   source   "present [flags=…] [size=…] [date=…]" | "vanished" | "silent"
-//   row      "none" | "<state> [base=…] [next=…] [reuse=n] [at=key] [try=t] [reason=…] [size=…] [date=…]"; at= is the
-//            placement, by its reuse counter
+//   source   "present [flags=…] [size=…] [date=…]" | "vanished" | "vanished allowed" (removals are) | "silent"
+//   row      "none" | "<state> [base=…] [next=…] [reuse=n] [at=key] [try=t] [reason=…] [since=t]
+//   [removal=meant|done|owner]"; at= is
+//            the placement, by its reuse counter
 //   copy     "nothing" | "n[:flags]": a file under the key with reuse counter n; several separated by blanks
 //   plan     actions joined by "; ": "deliver 0 new", "adopt 0", "exclude: reason", "store 0 FS agree S",
-//            "agree S", "revive", "gone", "vanished"
+//            "agree S", "revive", "gone", "vanished", "relist", "remove 0", "note removed"
 #pragma once
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -39,5 +41,16 @@ std::string to_text(const Plan& plan);
 
 // Carries a plan out as the engine would if everything succeeds: what is left is the situation after the run.
 void execute(const Plan& plan, Situation& situation);
+
+// A line of a table: source, row and copies, and the plan they lead to.
+struct Decision {
+  const char* source;
+  const char* row;
+  const char* copies;
+  const char* plan;
+};
+void hold(std::span<const Decision> table, const Policy& policy = {});
+
+Policy policy_of(OnSourceDelete what, std::int64_t grace = 100);
 
 }  // namespace mailhaul::sync

@@ -11,27 +11,6 @@
 namespace mailhaul::sync {
 namespace {
 
-struct Decision {
-  const char* source;
-  const char* row;
-  const char* copies;
-  const char* plan;
-};
-
-void hold(std::span<const Decision> table, const Policy& policy = {}) {
-  for (const auto& line : table) {
-    CAPTURE(line.source);
-    CAPTURE(line.row);
-    CAPTURE(line.copies);
-    Situation at;
-    at.policy = policy;
-    at.set_source(line.source);
-    at.set_row(line.row);
-    at.set_copies(line.copies);
-    CHECK(to_text(at.decide()) == line.plan);
-  }
-}
-
 constexpr std::array kDeliveries = std::to_array<Decision>({
     // nothing known, nothing there
     {"present", "none", "nothing", "deliver 0 new"},
@@ -189,13 +168,8 @@ TEST_CASE("plan: a policy excludes with a reason, and judges again each time") {
   CHECK_FALSE(Policy{}.needs_descriptors());
 }
 
-constexpr std::array kSources{"silent",
-                              "vanished",
-                              "present",
-                              "present flags=-",
-                              "present flags=S",
-                              "present flags=FS",
-                              "present flags=S size=200"};
+constexpr std::array kSources{"silent",          "vanished",        "vanished allowed", "present",
+                              "present flags=-", "present flags=S", "present flags=FS", "present flags=S size=200"};
 constexpr std::array kRows{"none",
                            "listed",
                            "listed reuse=1",
@@ -211,15 +185,21 @@ constexpr std::array kRows{"none",
                            "delivered reuse=1 base=R at=1",
                            "vanished base=S at=0",
                            "vanished base=S next=R at=0",
+                           "vanished base=S+$SourceGone at=0 since=999",
+                           "vanished base=S next=S+$SourceGone at=0 since=1",
+                           "vanished base=S at=0 since=1 removal=meant",
+                           "vanished base=S at=0 since=1 removal=owner",
+                           "vanished since=1 removal=done",
                            "orphan base=S at=0"};
-constexpr std::array kCopies{"nothing", "0", "0:S", "0:F", "0:FRS", "1:S", "0:S 1:F"};
+constexpr std::array kCopies{"nothing", "0", "0:S", "0:F+$SourceGone", "0:FRS", "1:S", "0:S 1:F"};
 
 template <class F>
 void each_situation(F&& visit) {
   for (const auto* source : kSources)
     for (const auto* row : kRows)
       for (const auto* copies : kCopies)
-        for (const auto& policy : {Policy{}, Policy{100, 0}}) {
+        for (const auto& policy : {Policy{}, Policy{100, 0}, policy_of(OnSourceDelete::Flag),
+                                   policy_of(OnSourceDelete::Remove, 100), policy_of(OnSourceDelete::Remove, 0)}) {
           CAPTURE(source);
           CAPTURE(row);
           CAPTURE(copies);
@@ -242,28 +222,37 @@ TEST_CASE("plan: planning again after the plan was executed yields nothing") {
     execute(first, at);
     CHECK(to_text(at.decide()).empty());
   });
-  CHECK(situations == static_cast<int>(2 * kSources.size() * kRows.size() * kCopies.size()));
+  CHECK(situations == static_cast<int>(5 * kSources.size() * kRows.size() * kCopies.size()));
 }
 
 TEST_CASE("plan: every situation keeps the rules that have no exceptions") {
   each_situation([&](Situation& at) {
     const auto before = at;
+    bool relisted = false;
     for (const auto& action : at.decide().actions) {
+      relisted = relisted || std::holds_alternative<Relist>(action);
+      const auto* store = std::get_if<StoreFlags>(&action);
+      const bool marks = store && store->base.has(kSourceGone);
+      const bool touches =
+          marks || std::holds_alternative<Remove>(action) || std::holds_alternative<NoteRemoved>(action);
+      if (touches) CHECK((at.source.removals && at.policy.on_source_delete != OnSourceDelete::Keep));
+      if (std::holds_alternative<Remove>(action)) CHECK(at.source.vanished.contains(kSeven));
       const bool delivery = std::holds_alternative<Deliver>(action);
       if (delivery) CHECK(std::ranges::find(at.copies, std::get<Deliver>(action).key, &Copy::key) == at.copies.end());
       if (at.source.messages.empty())
-        CHECK((std::holds_alternative<MarkGone>(action) || std::holds_alternative<MarkVanished>(action)));
+        CHECK((std::holds_alternative<MarkGone>(action) || std::holds_alternative<MarkVanished>(action) || touches));
       if (at.source.vanished.empty())
         CHECK_FALSE((std::holds_alternative<MarkGone>(action) || std::holds_alternative<MarkVanished>(action)));
-      if (!at.ledger.placements.empty()) CHECK_FALSE(delivery);  // once delivered, never again
-      if (const auto* store = std::get_if<StoreFlags>(&action))
-        CHECK(std::ranges::find(at.copies, store->key, &Copy::key) != at.copies.end());
+      // Once delivered, never again, unless we removed it.
+      if (!at.ledger.placements.empty() && !relisted) CHECK_FALSE(delivery);
+      if (store) CHECK(std::ranges::find(at.copies, store->key, &Copy::key) != at.copies.end());
       if (std::holds_alternative<SettleFlags>(action))  // only where there is no copy to ask
         for (const auto& placement : at.ledger.placements)
           CHECK(std::ranges::find(at.copies, placement.key, &Copy::key) == at.copies.end());
     }
     execute(at.decide(), at);
-    CHECK(at.copies.size() >= before.copies.size());  // nothing is ever removed
+    const bool allowed = at.source.removals && at.policy.on_source_delete == OnSourceDelete::Remove;
+    CHECK(at.copies.size() + (allowed ? 1 : 0) >= before.copies.size());
   });
 }
 
@@ -338,8 +327,13 @@ TEST_CASE("keys of interest: by identity until delivered, then by placement") {
   CHECK(keys("present", "excluded") == Keys{key_of(kSeven, 0)});
   CHECK(keys("present flags=S", "delivered at=4") == Keys{key_of(kSeven, 4)});
   CHECK(keys("present flags=S", "vanished at=4") == Keys{key_of(kSeven, 4)});
-  CHECK(keys("present", "delivered at=4").empty());  // no question about its flags: no look
+  CHECK(keys("present", "delivered at=4").empty());                 // no question about its flags: no look
+  CHECK(keys("present flags=S", "delivered base=S at=4").empty());  // nor if they are as agreed
+  CHECK(keys("present", "vanished at=4") == Keys{key_of(kSeven, 4)});
+  CHECK(keys("present", "vanished removal=done") == Keys{key_of(kSeven, 0)});
+  CHECK(keys("present", "vanished at=4 removal=meant") == Keys{key_of(kSeven, 0), key_of(kSeven, 4)});
   CHECK(keys("vanished", "delivered at=4").empty());
+  CHECK(keys("vanished allowed", "delivered at=4") == Keys{key_of(kSeven, 4)});
   Situation at;
   for (std::uint32_t uid = 1; uid <= 3; ++uid) at.source.messages.push_back({Uid{4 - uid}, {}, {}, {}});
   const auto sorted = keys_of_interest(at.source, at.ledger, key_of);

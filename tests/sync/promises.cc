@@ -87,8 +87,74 @@ void World::note_before_run() {
   }
 }
 
+// When its copy may be removed, told from what happened at the source alone.
+void World::note_removable() {
+  const auto& policy = settings.policy;
+  if (policy.on_source_delete != sync::OnSourceDelete::Remove || settings.dry_run) return;
+  for (auto& [tag, letter] : letters_)
+    if (!letter.in_source && clock.now - letter.gone_at >= policy.grace) letter.removable = true;
+}
+
+// The fuse and the holds, told from the rows before and after.
+void World::check_removals(const Census& now, const char* when) {
+  std::map<std::pair<std::string, std::uint32_t>, const CensusRow*> before;
+  for (const auto& row : last_.rows)
+    if (row.current) before[{row.mailbox, row.row.uid.value}] = &row;
+  const auto window = std::max<std::int64_t>(settings.policy.grace, 86'400);
+  for (const auto& box : now.mailboxes) {
+    std::uint64_t removed = 0, lost = 0, left = 0;
+    for (const auto& row : now.rows) {
+      if (!row.current || row.mailbox != box.raw_name) continue;
+      const auto is = row.row.state;
+      const auto was = before.find({row.mailbox, row.row.uid.value});
+      const bool had = was != before.end() && !was->second->copies.empty();
+      const bool mine = is == MessageState::Vanished && row.row.removal == store::Removal::Done && had;
+      removed += mine ? 1 : 0;
+      const bool open = row.row.removal == store::Removal::None || row.row.removal == store::Removal::Meant;
+      const bool lately = row.row.missing_since > clock.now - window || open || mine;
+      lost += is == MessageState::Vanished && row.row.missing_since > box.released && lately ? 1 : 0;
+      left += is == MessageState::Listed || is == MessageState::Delivered || is == MessageState::Excluded ||
+              is == MessageState::Failed;
+    }
+    if (removed == 0) continue;
+    counts_["copies removed"] += static_cast<int>(removed);
+    const auto& policy = settings.policy;
+    if (policy.on_source_delete != sync::OnSourceDelete::Remove) return broken(box.raw_name + ": removed by no policy");
+    if (!box.held.empty()) return broken(std::string(when) + ": " + box.raw_name + " is held, but copies were removed");
+    if (lost > 0 && (left == 0 || (lost > policy.fuse_messages && lost * 100 > (lost + left) * policy.fuse_percent)))
+      return broken(std::string(when) + ": the fuse of " + box.raw_name + " did not hold: " + std::to_string(lost) +
+                    " lost, " + std::to_string(left) + " left");
+  }
+  for (const auto& box : now.mailboxes) counts_["held"] += box.held.empty() ? 0 : 1;
+}
+
+// The mark is on the copies of what is gone, on no other, and stays off where its owner took it off.
+void World::check_marks(const Census& now) {
+  if (kind_.forgets) return;
+  const bool flags = settings.policy.on_source_delete == sync::OnSourceDelete::Flag;
+  for (const auto& row : now.rows) {
+    const auto name = names_.find({row.mailbox, row.validity.value_or(0), row.row.uid.value});
+    if (name == names_.end() || row.copies.empty() || !row.current) continue;
+    const auto& letter = letters_[name->second];
+    if (letter.blurred || letter.uncertain || letter.removed) continue;
+    const auto held = std::ranges::find_if(now.mailboxes, [&](const auto& b) { return b.raw_name == row.mailbox; });
+    const auto file = std::ranges::find_if(now.files, [&](const CensusFile& f) {
+      return f.directory == row.copies[0].directory && f.key == store::to_text(row.copies[0].key);
+    });
+    if (file == now.files.end()) continue;
+    const bool marked = file->flags.has(sync::kSourceGone);
+    const auto tag = std::to_string(name->second);
+    if (letter.in_source && marked) return broken(tag + " is at the source, and is marked");
+    if (row.row.state != MessageState::Vanished || !flags || !held->held.empty()) continue;
+    if (!row.row.base.has(sync::kSourceGone)) return broken(tag + " is gone, and was not marked");
+    if (!marked && !letter.copy_touched.has(sync::kSourceGone) && !letter.unmarked)
+      return broken(tag + " is gone, and is not marked");
+  }
+}
+
 void World::check_always(const Census& now, const char* when) {
   if (!now.trouble.empty()) broken(now.trouble);
+  check_removals(now, when);
   check_rows(now, when);
   check_files(now, when);
 }
@@ -101,10 +167,17 @@ void World::check_rows(const Census& now, const char* when) {
     const auto where = std::string(when) + ": " + row.mailbox + " UID " + std::to_string(row.row.uid.value);
     const auto name = names_.find({row.mailbox, row.validity.value_or(0), row.row.uid.value});
     const bool has_copy = row.row.state == MessageState::Delivered || row.row.state == MessageState::Vanished;
-    if (has_copy && row.copies.size() != 1)
+    const bool dropped = row.row.state == MessageState::Vanished && row.row.removal == store::Removal::Done;
+    if (has_copy && row.copies.size() != (dropped ? 0 : 1))
       return broken(where + " has " + std::to_string(row.copies.size()) + " copies");
     if (row.row.state != MessageState::Orphan && !has_copy && !row.copies.empty())
       return broken(where + " is not delivered, but has a copy");
+    if (row.copies.empty() && name != names_.end() && letters_[name->second].removable) {
+      auto& letter = letters_[name->second];
+      if (row.row.state != MessageState::Vanished) letter.settled = false;  // there again, to be delivered again
+      continue;
+    }
+    if (dropped) return broken(where + " was removed, and should not have been");
     if (row.copies.empty()) continue;
     if (name == names_.end()) return broken(where + " was never at the source");
     auto& letter = letters_[name->second];
@@ -112,7 +185,8 @@ void World::check_rows(const Census& now, const char* when) {
     const auto& files = by_key[{row.copies[0].directory, store::to_text(row.copies[0].key)}];
     const auto tag = where + " (" + std::to_string(name->second) + ")";
     if (files.size() > 1) return broken(tag + " has two files under its key");
-    if (files.empty() && !letter.removed && !letter.uncertain && !letter.blurred)
+    const bool going = letter.removable && row.row.removal == store::Removal::Meant;
+    if (files.empty() && !letter.removed && !letter.uncertain && !letter.blurred && !going)
       return broken(tag + " is delivered, but its file is lost");
     if (files.empty()) continue;
     if (wire_of(files[0]->content, row.row.form) != letter.wire) return broken(tag + ": other bytes");
@@ -146,6 +220,7 @@ void World::check_files(const Census& now, const char* when) {
 std::pair<int, int> World::copies_of(const Letter& letter, bool quiet_end) const {
   if (letter.uncertain) return {0, 1};
   if (letter.removed) return {0, 0};
+  if (letter.removable && !letter.in_source) return {0, 1};
   if (letter.settled) return {1, 1};
   if (!letter.in_source) return {0, 1};
   if (letter.ever_bad && !quiet_end) return {0, 1};
@@ -250,11 +325,44 @@ void World::check_clean(const Census& now, bool quiet_end) {
   if (broken_) return;
   check_copies(now, quiet_end);
   check_flags(now);
+  check_marks(now);
   for (auto& [tag, letter] : letters_) {
+    if (letter.copy_touched.has(sync::kSourceGone)) letter.unmarked = true;
     letter.source_touched = letter.copy_touched = {};
-    letter.forgotten = false;
+    if (letter.in_source) letter.forgotten = false;
+    if (letter.in_source) letter.removable = letter.unmarked = false;
   }
   faulty_ = false;
+}
+
+// After the grace period, and once a person has let everything go, no copy of what is gone is left where it should not
+// be.
+bool World::check_removed_in_the_end() {
+  if (settings.policy.on_source_delete == sync::OnSourceDelete::Keep) return true;
+  for (const bool release : {false, true}) {
+    clock.now += 10 * 86'400;
+    if (release) act_person();
+    for (int again = 0; again < 2; ++again) {
+      const auto ending = run(Trouble::None, 0);
+      if (!ending.report) broken("a quiet run failed: " + ending.error);
+      if (broken_) return false;
+      fs.crash();
+      const auto now = census();
+      check_always(now, "after the grace period");
+      check_clean(now, true);
+      if (broken_) return false;
+      last_ = now;
+    }
+  }
+  for (const auto& box : last_.mailboxes)
+    if (!box.held.empty()) broken(box.raw_name + " is still held: " + box.held);
+  for (const auto& row : last_.rows) {
+    if (!row.current || row.row.state != MessageState::Vanished) continue;
+    const auto where = row.mailbox + " UID " + std::to_string(row.row.uid.value);
+    const bool open = row.row.removal == store::Removal::None || row.row.removal == store::Removal::Meant;
+    if (settings.policy.on_source_delete == sync::OnSourceDelete::Remove && open) broken(where + " was never removed");
+  }
+  return !broken_;
 }
 
 bool World::check_quiet_end() {
@@ -269,6 +377,7 @@ bool World::check_quiet_end() {
   check_clean(now, true);
   if (broken_) return false;
   last_ = now;
+  if (!check_removed_in_the_end()) return false;
 
   // The clean end was not durable: it is swept once, in vain, and the lock made once more.
   if (last_.everything.contains("mailhaul/receiving") || !last_.everything.contains("mailhaul/lock")) {

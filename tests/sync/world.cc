@@ -25,9 +25,11 @@ World::World(std::uint64_t seed, StateFile& file)
   kind_.forgets = !kind_.renumbers && chance(35);
   kind_.hides = chance(10);
   kind_.troubles = chance(90);
+  kind_.removes = chance(60);
 }
 
 void World::begin() {
+  act_policy();
   server.traits.condstore = chance(60);
   server.traits.status = chance(75);
   server.traits.uid_next = chance(85);
@@ -75,6 +77,8 @@ void World::round() {
   if (!last_.files.empty())
     for (auto n = dice(3); n > 0; --n) act_owner();
   if (chance(12)) act_state();
+  if (chance(8)) act_policy();
+  if (chance(25)) act_person();
   clock.now += static_cast<std::int64_t>(dice(3 * 3600));
   auto trouble = Trouble::None;
   if (kind_.troubles && chance(65)) trouble = static_cast<Trouble>(1 + dice(kTroubles - 1));
@@ -166,12 +170,15 @@ void World::arm(Trouble trouble, std::uint64_t moment, std::stop_source& stop) {
 Ending World::run(Trouble trouble, std::uint64_t moment) {
   note_before_run();
   quiet_ = true;
+  if (!settings.release.empty()) tell("a person releases " + std::to_string(settings.release.size()) + " mailboxes");
   for (const auto& box : server.mailboxes)
     if (box.lying_answers + box.hiding_answers + box.refusals > 0) quiet_ = false;
   const auto last_effect = fs.effects() + moment;
   std::stop_source stop;
   arm(trouble, moment, stop);
   Ending ending = run_process(stop);
+  settings.release.clear();
+  note_removable();
   const bool at_effect =
       trouble == Trouble::DieAtEffect || trouble == Trouble::DiskGone || trouble == Trouble::FailedEffect;
   if (at_effect && fs.effects() >= last_effect) quiet_ = false;

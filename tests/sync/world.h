@@ -43,6 +43,9 @@ struct Letter {
   bool removed = false;     // by its owner, after that
   bool uncertain = false;   // so many things happened that it may be there or not
   bool blurred = false;     // cannot be told from a twin any more
+  bool unmarked = false;    // its owner has taken $SourceGone off
+  bool removable = false;   // the policy may have removed its copy: it was gone for as long as the grace period
+  std::int64_t gone_at = 0;
 
   // Since the last clean run:
   bool agreed = false;  // there was one, and it left these flags on both sides
@@ -60,6 +63,7 @@ class World : public Machine {
     bool forgets = false;    // the state is lost, or an old one comes back
     bool hides = false;      // lists leave messages out; then nothing is expunged, see act_source()
     bool troubles = true;
+    bool removes = false;  // what vanishes is marked or removed here
   };
   World(std::uint64_t seed, StateFile& file);
 
@@ -92,6 +96,7 @@ class World : public Machine {
   void deliver_some();
   void flag_at_source();
   void expunge();
+  void restore();
   void misbehave();
   void renumber();
   void expunge_or_add();
@@ -99,6 +104,8 @@ class World : public Machine {
   void owner_flags(const CensusFile& file, std::uint64_t tag);
   void owner_removes(const CensusFile& file, std::uint64_t tag, bool to_another);
   void act_state();
+  void act_policy();
+  void act_person();
   mail::FlagSet some_flags();
   std::string some_wire(std::uint64_t tag);
 
@@ -111,6 +118,10 @@ class World : public Machine {
   void check_copies(const Census& now, bool quiet_end);
   void check_flags(const Census& now);
   void check_report(const sync::Report& report);
+  void note_removable();
+  void check_removals(const Census& now, const char* when);
+  void check_marks(const Census& now);
+  bool check_removed_in_the_end();
   bool check_quiet_end();
   [[nodiscard]] std::string flag_trouble(const Letter& letter, const mail::FlagSet& copy) const;
   [[nodiscard]] std::optional<std::uint64_t> tag_of(const CensusFile& file, const Census& now) const;
@@ -129,6 +140,7 @@ class World : public Machine {
   bool lucky_ = false;   // after a loss of power some of what was not synced survived
   bool quiet_ = true;    // nothing disturbed the run that has just ended
   Census last_;          // as it is between two runs
+  std::vector<std::tuple<std::string, std::uint64_t, ModelMessage>> graves_;  // mailbox, validity, what was expunged
   std::string backup_;
   std::vector<std::string> story_;
   bool broken_ = false;
