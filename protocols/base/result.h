@@ -1,6 +1,7 @@
 // Errors as values. An error says how far it reaches and when trying again can help; every layer above decides by
 // those two axes, never by parsing text. Nothing throws across rooms; exceptions are for bugs and exhausted memory.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,8 +15,9 @@ enum class Retry { Now, Later, AfterUserAction, Never };  // when trying again h
 struct Error {
   Scope scope = Scope::Service;
   Retry retry = Retry::Never;
-  std::string what;    // grows outward: "deliver 4711 to INBOX: append: NO [OVERQUOTA]". One line, never a secret
-  std::string advice;  // what a user can do about it, a sentence; may be empty
+  std::string what;       // grows outward: "deliver 4711 to INBOX: append: NO [OVERQUOTA]". One line, never a secret
+  std::string advice;     // what a user can do about it, a sentence; may be empty
+  std::int64_t wait = 0;  // Retry::Later: seconds for which the peer asks to be left alone; 0: it does not
 
   // The same error as seen one layer further out: "<outer>: <what>".
   [[nodiscard]] Error in(std::string_view outer) const& {

@@ -22,7 +22,14 @@ std::string random_prefix() {
 
 Error connection_closed() { return {Scope::Account, Retry::Now, "connection lost: the server closed it", ""}; }
 
+Error wants_patience(const imap::StatusText& status, const imap::Asked& asked) {
+  const std::string_view what =
+      asked.plea == imap::Plea::Fewer ? "the server wants fewer connections: " : "the server asks for patience: ";
+  return {Scope::Account, Retry::Later, std::string(what) + status.line(), "", asked.wait};
+}
+
 Error said_bye(const imap::StatusText& status) {
+  if (const auto asked = imap::plea_of(status); asked.to_wait()) return wants_patience(status, asked);
   return {Scope::Account, Retry::Now, "the server ended the connection: " + status.line(), ""};
 }
 

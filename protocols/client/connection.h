@@ -10,6 +10,7 @@
 
 #include "protocols/base/result.h"
 #include "protocols/client/imap_client.h"
+#include "protocols/imap/plea.h"
 #include "protocols/imap/session.h"
 #include "protocols/net/transport.h"
 #include "protocols/net/wire_log.h"
@@ -21,6 +22,7 @@ class Connection {
   Connection(std::unique_ptr<net::Transport> transport, const ClientOptions& options);
 
   imap::Session session;
+  std::chrono::milliseconds slowness{0};  // before each command: the server wants to be asked slowly
 
   Result<imap::Tag> submit(const imap::Command& command);
   // Sends what is queued and receives what is there, or waits for either.
@@ -63,5 +65,6 @@ class Connection {
 // What ends a connection, in the words of this room.
 Error connection_closed();
 Error said_bye(const imap::StatusText& status);
+Error wants_patience(const imap::StatusText& status, const imap::Asked& asked);
 
 }  // namespace mailhaul::client

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "protocols/base/text.h"
+#include "protocols/imap/plea.h"
 
 namespace mailhaul::client {
 namespace {
@@ -25,6 +26,14 @@ bool same_mailbox(std::string_view a, std::string_view b) {
 }  // namespace
 
 Done Conversation::run(Script& script) {
+  Done ended = converse(script);
+  intact_ = static_cast<bool>(ended);
+  // The connection may have gone after that, too; what the server said explains it.
+  if (patience_) return *patience_;
+  return ended;
+}
+
+Done Conversation::converse(Script& script) {
   if (Done filled = fill(script); !filled) return filled;
   while (!in_flight_.empty()) {
     Result<std::optional<imap::Event>> event = connection_.next();
@@ -48,9 +57,11 @@ Done Conversation::run(Script& script) {
 }
 
 Done Conversation::fill(Script& script) {
-  while (in_flight_.size() < pipeline_) {
+  const bool slowly = connection_.slowness.count() > 0;
+  while (!patience_ && in_flight_.size() < (slowly ? 1 : pipeline_)) {
     std::optional<Step> step = script.next();
     if (!step) break;
+    if (slowly && connection_.options().pause) connection_.options().pause(connection_.slowness);
     const bool examining = std::any_of(in_flight_.begin(), in_flight_.end(),
                                        [](const InFlight& f) { return is<imap::Examine>(f.step.command); });
     Result<imap::Tag> tag = connection_.submit(step->command);
@@ -105,8 +116,23 @@ Done Conversation::complete(const imap::Completed& completed) {
     }
   }
   open_front();
+  slow_down(completed.status);
+  if (const auto asked = imap::plea_of(completed.status); asked.to_wait()) {
+    if (!patience_ || patience_->wait < asked.wait) patience_ = wants_patience(completed.status, asked);
+    return done();
+  }
   if (finished.step.listener == nullptr) return done();
   return finished.step.listener->completed(finished.step.command, completed.status);
+}
+
+// Twice as slowly at each such answer, twice as fast again at each other one.
+void Conversation::slow_down(const imap::StatusText& status) {
+  using std::chrono::milliseconds;
+  auto& slowness = connection_.slowness;
+  if (imap::plea_of(status).plea == imap::Plea::Slower)
+    slowness = std::clamp<milliseconds>(2 * slowness, milliseconds(50), milliseconds(16'000));
+  else
+    slowness = slowness / 2 < milliseconds(50) ? milliseconds(0) : slowness / 2;
 }
 
 template <class Match>

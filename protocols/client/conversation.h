@@ -15,6 +15,8 @@ class Conversation {
   Conversation(Connection& connection, std::size_t pipeline, Listener* everything = nullptr)
       : connection_(connection), pipeline_(pipeline), everything_(everything) {}
   Done run(Script& script);
+  // After run(): the stream is at a known point, the connection can go on.
+  [[nodiscard]] bool intact() const { return intact_; }
 
  private:
   struct InFlight {
@@ -23,7 +25,9 @@ class Conversation {
     bool opened = false;  // an EXAMINE that is the current mailbox's already
   };
 
+  Done converse(Script& script);
   Done fill(Script& script);
+  void slow_down(const imap::StatusText& status);
   Done give(const imap::Event& event);
   Done complete(const imap::Completed& completed);
   void open_front();
@@ -39,6 +43,8 @@ class Conversation {
   Listener* everything_;
   Listener* current_ = nullptr;      // of the selected mailbox at this point of the stream
   std::vector<InFlight> in_flight_;  // oldest first; as few as the pipeline is long
+  std::optional<Error> patience_;    // what the server asked for; nothing more is sent
+  bool intact_ = true;
 };
 
 }  // namespace mailhaul::client

@@ -14,11 +14,14 @@ namespace mailhaul::client {
 
 struct ImapClient::Impl {
   Impl(std::unique_ptr<net::Transport> transport, const ClientOptions& options, std::string where)
-      : connection(std::move(transport), options), place(std::move(where)) {}
+      : connection(std::move(transport), options),
+        place(std::move(where)),
+        pipeline(std::max<std::size_t>(options.pipeline, 1)) {}
 
   Connection connection;
   std::string place;  // "imap.example.org:993", for errors
   std::string greeting;
+  std::size_t pipeline;
   bool broken = false;  // an error has left the stream at an unknown point
 };
 
@@ -81,21 +84,28 @@ class Single final : public Script, public Listener {
 
 Done ImapClient::converse(Script& script) {
   if (impl_->broken) return used_up().in(impl_->place);
-  const std::size_t pipeline = std::max<std::size_t>(impl_->connection.options().pipeline, 1);
-  Done ended = Conversation(impl_->connection, pipeline).run(script);
+  Conversation conversation(impl_->connection, impl_->pipeline);
+  Done ended = conversation.run(script);
   if (ended) return ended;
-  impl_->broken = true;
+  impl_->broken = !conversation.intact();
   return ended.error().in(impl_->place);
+}
+
+void ImapClient::limit_pipeline(std::size_t commands) {
+  impl_->pipeline = std::clamp<std::size_t>(commands, 1, impl_->pipeline);
 }
 
 Result<imap::StatusText> ImapClient::command(const imap::Command& command, Listener* listener) {
   if (impl_->broken) return used_up().in(impl_->place);
   Single single(command, listener);
-  Done ended = Conversation(impl_->connection, 1, &single).run(single);
+  Conversation conversation(impl_->connection, 1, &single);
+  Done ended = conversation.run(single);
   if (ended) return single.status();
-  impl_->broken = true;
+  impl_->broken = !conversation.intact();
   return ended.error().in(impl_->place);
 }
+
+bool ImapClient::usable() const { return !impl_->broken; }
 
 void ImapClient::logout() {
   // Whether it arrives makes no difference: the connection goes away either way.

@@ -33,6 +33,8 @@ struct ClientOptions {
   std::size_t pipeline = 16;                // commands in flight; 1 is lock-step
   std::vector<std::string> masked_capabilities;
   std::function<void(std::string_view)> wire_log;  // empty: none
+  // Waits, until it is over or somebody asks to stop; for servers that want to be asked more slowly. Empty: no waiting.
+  std::function<void(std::chrono::milliseconds)> pause;
 };
 
 // Receives what belongs to a command or to the mailbox it works on. An error returned here ends converse() with it.
@@ -93,12 +95,22 @@ class ImapClient {
   //    that names the mailbox, if any does), or nowhere.
   // Tagged replies may come in any order. NO and BAD are given to completed(), they do not end the conversation; a
   // command that cannot be sent is completed with a BAD of our own. BYE, a lost connection, a time-out, a broken stream
-  // or a stop end it with an Error (Scope::Account, Retry::Now); after any Error the client is good for nothing but its
+  // or a stop end it with an Error (Scope::Account, Retry::Now); then the client is good for nothing but its
   // destruction.
+  //
+  // A reply that asks for patience (imap::plea_of(): throttled, over a limit) is no answer to its command: completed()
+  // is not called, nothing more is sent, what is in flight is awaited, and the conversation ends with an Error of
+  // Retry::Later with its `wait`. The client is usable() afterwards, unless the server closed the connection, too.
   Done converse(Script& script);
+
+  // No more commands in flight than this from now on; never more than the options say.
+  void limit_pipeline(std::size_t commands);
 
   // One command, lock-step, for the simple cases; untagged data goes to `listener` if given.
   Result<imap::StatusText> command(const imap::Command& command, Listener* listener = nullptr);
+
+  // False after an Error that has left the stream at an unknown point.
+  [[nodiscard]] bool usable() const;
 
   // Says LOGOUT and closes without waiting for the answer.
   void logout();

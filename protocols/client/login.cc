@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "protocols/base/text.h"
+#include "protocols/imap/plea.h"
 #include "protocols/sasl/plain.h"
 
 namespace mailhaul::client {
@@ -57,7 +58,8 @@ std::chrono::milliseconds greeting_patience(const ClientOptions& options) {
 
 // Anybody can write a text before TLS: it is not shown.
 Error Opening::not_now(const StatusText& status) const {
-  Error error{Scope::Account, Retry::Later, "the server does not let anybody in now", ""};
+  const auto wait = std::max(imap::plea_of(status).wait, imap::kUsualWait);
+  Error error{Scope::Account, Retry::Later, "the server does not let anybody in now", "", wait};
   if (session_.secure() || account_.security != Security::StartTls) error.what += ": " + status.line();
   return error;
 }

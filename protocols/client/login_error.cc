@@ -4,6 +4,7 @@
 
 #include "protocols/base/text.h"
 #include "protocols/client/login.h"
+#include "protocols/imap/plea.h"
 
 namespace mailhaul::client {
 namespace {
@@ -38,12 +39,6 @@ constexpr std::array<CodeRow, 14> kCodes{{
     {"CLIENTBUG", Retry::Later, "the server did not like how it was asked", ""},
 }};
 
-// Texts of servers that give no code. Whatever is not known to pass is taken as a refusal: trying a wrong password
-// again and again locks accounts.
-constexpr std::array<std::string_view, 11> kPassing{"try again",  "temporar",     "too many",        "throttled",
-                                                    "rate limit", "unavailable",  "server busy",     "not connected",
-                                                    "timed out",  "system error", "connections from"};
-
 // The server's words without the user's password, should it repeat it, plain or in the response's base64.
 std::string without_secrets(std::string text, const Account& account) {
   const std::string& password = account.password.reveal();
@@ -57,16 +52,16 @@ std::string without_secrets(std::string text, const Account& account) {
 
 }  // namespace
 
+// Whatever is not known to pass is taken as a refusal: trying a wrong password again and again locks accounts.
 Error login_refused(const imap::StatusText& status, const Account& account) {
   const std::string said = without_secrets(status.line(), account);
+  const auto asked = imap::plea_of(status);
   const auto row = std::find_if(kCodes.begin(), kCodes.end(), [&](const CodeRow& r) { return r.code == status.code; });
   if (row != kCodes.end())
-    return {Scope::Account, row->retry, std::string(row->what) + ": " + said, std::string(row->advice)};
-  const std::string text = to_lower(status.text);
-  const bool passing = std::any_of(kPassing.begin(), kPassing.end(),
-                                   [&](std::string_view part) { return text.find(part) != std::string::npos; });
-  if (passing || status.condition == imap::Condition::Bye)
-    return {Scope::Account, Retry::Later, "the server does not let anybody in now: " + said, ""};
+    return {Scope::Account, row->retry, std::string(row->what) + ": " + said, std::string(row->advice),
+            row->retry == Retry::Later ? asked.wait : 0};
+  if (asked.plea != imap::Plea::None || status.condition == imap::Condition::Bye)
+    return {Scope::Account, Retry::Later, "the server does not let anybody in now: " + said, "", asked.wait};
   if (status.condition == imap::Condition::Bad)
     return {Scope::Account, Retry::AfterUserAction, "the server does not understand the login: " + said,
             "Check that user name and password are what this server expects."};

@@ -339,7 +339,7 @@ TEST_CASE("a stream that breaks ends the conversation") {
 TEST_CASE("one command: its listener gets all untagged data") {
   InMemory memory(
       kIn +
-      "C: $a LIST \"\" *\nS: * LIST () \"/\" One\nS: * 4 EXISTS\nS: $a OK\nC: $b LIST \"\" *\nS: $b NO [LIMIT] x\neof");
+      "C: $a LIST \"\" *\nS: * LIST () \"/\" One\nS: * 4 EXISTS\nS: $a OK\nC: $b LIST \"\" *\nS: $b NO [NONEXISTENT] x\neof");
   REQUIRE(memory.client);
   Recorder a;
   const auto good = (*memory.client)->command(imap::List{}, &a);
@@ -348,6 +348,6 @@ TEST_CASE("one command: its listener gets all untagged data") {
   CHECK(a.text() == "LIST One; EXISTS 4; LIST: OK");
   const auto bad = (*memory.client)->command(imap::List{});
   REQUIRE(bad);
-  CHECK(bad->code == "LIMIT");
+  CHECK(bad->code == "NONEXISTENT");
   CHECK(memory.verdict() == "");
 }
