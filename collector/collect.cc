@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "collector/imap_source.h"
+#include "collector/sync/patience.h"
 
 namespace mailhaul::collector {
 namespace {
@@ -35,6 +36,16 @@ class Trace {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
 };
 
+// Waits for so long or until somebody asks to stop.
+std::function<void(std::chrono::milliseconds)> waiter(const std::stop_token& stop) {
+  return [stop](std::chrono::milliseconds pause) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, stop, pause, [] { return false; });
+  };
+}
+
 }  // namespace
 
 Result<Workplace> open_workplace(const Job& job, bool create) {
@@ -56,31 +67,40 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   options.connect.ca_file = job.ca_file;
   options.connect.proxy = job.proxy;
   options.compress = job.compress;
-  options.pipeline = job.quirks.lockstep ? 1 : 128;
+  options.pipeline = 128;
   options.masked_capabilities = job.quirks.masked;
+  options.pause = waiter(stop);
   std::shared_ptr<Trace> trace;
   if (!job.trace_file.empty()) trace = std::make_shared<Trace>(job.trace_file);
   if (trace && trace->open()) options.wire_log = [trace](std::string_view line) { trace->write(line); };
-  const bool no_examine = job.quirks.no_examine;
+  const ImapSourceOptions about{job.source.host, job.quirks.chosen};
   return [=, told = std::make_shared<std::once_flag>()]() -> Result<std::unique_ptr<sync::Source>> {
     auto client = client::ImapClient::connect(account, options, stop);
     if (!client) return client.error();
     std::call_once(*told, [&] {
       if (events) events(sync::Connected{account.endpoint.host, (*client)->security()});
     });
-    return std::unique_ptr<sync::Source>(std::make_unique<ImapSource>(*std::move(client), no_examine));
+    return std::unique_ptr<sync::Source>(std::make_unique<ImapSource>(*std::move(client), about));
   };
 }
 
 Result<sync::Report> collect(const Job& job, const sync::EventSink& events, const std::stop_token& stop) {
   sync::RunContext context;
   context.connect = source_factory(job, stop, events);
+  context.wait = waiter(stop);
   // A wrong password or a dead server is found out before anything is created.
   std::optional<std::unique_ptr<sync::Source>> first;
-  {
+  for (sync::Patience patience(sync::RunSettings{}.patience); !first;) {
     auto source = context.connect();
-    if (!source) return source.error();
-    first = *std::move(source);
+    if (source) {
+      first = *std::move(source);
+      break;
+    }
+    const auto pause = sync::Patience::concerns(source.error()) ? patience.next(source.error()) : std::nullopt;
+    if (!pause || stop.stop_requested()) return source.error();
+    if (events) events(sync::Trouble{source.error().what + "; waiting " + std::to_string(pause->count()) + " s"});
+    context.wait(*pause);
+    if (stop.stop_requested()) return source.error();
   }
   auto place = open_workplace(job, !job.dry_run);
   if (!place) return place.error();
@@ -93,12 +113,6 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
   context.events = events;
   context.clock = &system_clock();
   context.stop = stop;
-  context.wait = [stop](std::chrono::milliseconds pause) {
-    std::mutex mutex;
-    std::condition_variable_any changed;
-    std::unique_lock lock(mutex);
-    changed.wait_for(lock, stop, pause, [] { return false; });
-  };
   sync::RunSettings settings;
   settings.identity = job.source.identity();
   settings.policy = job.policy;

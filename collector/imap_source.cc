@@ -1,10 +1,11 @@
 #include "collector/imap_source.h"
 
 #include <algorithm>
-#include <deque>
 #include <map>
 
+#include "collector/imap_steps.h"
 #include "collector/special_use.h"
+#include "protocols/imap/plea.h"
 #include "protocols/mail/mailbox_name.h"
 
 namespace mailhaul::collector {
@@ -16,25 +17,6 @@ using imap::Event;
 using imap::StatusText;
 using sync::FetchQueue;
 using sync::UidSet;
-
-// A fixed list of steps, given out one by one.
-class Steps final : public client::Script {
- public:
-  void add(Command command, client::Listener& listener) { steps_.push_back({std::move(command), &listener}); }
-  std::optional<client::Step> next() override {
-    if (steps_.empty()) return std::nullopt;
-    auto step = std::move(steps_.front());
-    steps_.pop_front();
-    return step;
-  }
-
- private:
-  std::deque<client::Step> steps_;
-};
-
-Error refused(std::string_view what, const StatusText& status) {
-  return {Scope::Mailbox, Retry::Later, std::string(what) + ": " + status.line(), ""};
-}
 
 // LIST, LSUB, NAMESPACE and STATUS answers, whichever come.
 class Listing final : public client::Listener {
@@ -53,7 +35,9 @@ class Listing final : public client::Listener {
     return done();
   }
   Done completed(const Command& command, const StatusText& status) override {
-    if (status.condition != Condition::Ok && std::holds_alternative<imap::List>(command)) list_refused = status.line();
+    if (status.condition == Condition::Ok || !std::holds_alternative<imap::List>(command)) return done();
+    list_refused = status.line();
+    list_unsupported = imap::unsupported(status);
     return done();
   }
 
@@ -62,25 +46,93 @@ class Listing final : public client::Listener {
   std::map<std::string, imap::StatusEntry> statuses;
   std::optional<imap::NamespaceData> namespaces;
   std::string list_refused;
+  bool list_unsupported = false;  // a plainer LIST may do
 };
-
-std::vector<std::string> status_items(const imap::Session& session) {
-  std::vector<std::string> items{"MESSAGES", "UIDNEXT", "UIDVALIDITY"};
-  if (session.has("CONDSTORE") || session.has("QRESYNC")) items.emplace_back("HIGHESTMODSEQ");  // RFC 7162 §3.1.7
-  return items;
-}
 
 void take(const imap::StatusEntry& status, sync::SourceMailbox& mailbox) {
   mailbox.messages = status.messages;
   mailbox.uid_next = status.uid_next && *status.uid_next > 0 ? status.uid_next : std::nullopt;
-  mailbox.uid_validity = status.uid_validity;
+  mailbox.uid_validity = status.uid_validity && *status.uid_validity > 0 ? status.uid_validity : std::nullopt;
   mailbox.highest_modseq = status.highest_modseq && *status.highest_modseq > 0 ? status.highest_modseq : std::nullopt;
   mailbox.octets = status.size;
+  mailbox.unseen = status.unseen;
+  mailbox.mailbox_id = status.mailbox_id;
 }
 
 }  // namespace
 
+// What a server answers to ID and ENABLE.
+class ImapSource::Introduction final : public client::Listener {
+ public:
+  Done on(const Event& event) override {
+    if (const auto* reply = std::get_if<imap::IdReply>(&event)) id = reply->fields;
+    return done();
+  }
+  // A refusal matters to nobody: what was not enabled is not used.
+  Done completed(const Command&, const StatusText&) override { return done(); }
+
+  std::vector<std::pair<std::string, std::string>> id;
+};
+
+ImapSource::ImapSource(std::unique_ptr<client::ImapClient> client, ImapSourceOptions options)
+    : client_(std::move(client)), options_(std::move(options)) {
+  recognise();
+}
 ImapSource::~ImapSource() { client_->logout(); }
+
+void ImapSource::recognise() {
+  const auto& session = client_->session();
+  imap::ServerSigns signs{options_.host, client_->greeting(), {}, [&](std::string_view name) {
+                            return name.ends_with('=') ? session.value_of(name.substr(0, name.size() - 1)).has_value()
+                                                       : session.has(name);
+                          }};
+  if (introduction_) signs.id = introduction_->id;
+  quirks_ = imap::quirks_of(signs, options_.quirks);
+  constexpr std::size_t kNarrow = 8;
+  if (quirk(imap::Quirk::NarrowPipeline)) client_->limit_pipeline(kNarrow);
+  if (quirk(imap::Quirk::Lockstep)) client_->limit_pipeline(1);
+}
+
+// 163.com wants ID before it opens a mailbox; extensions are enabled before one is selected (RFC 5161 §3.1).
+void ImapSource::introduce(Steps& steps) {
+  introduction_ = std::make_unique<Introduction>();
+  if (has("ID") || quirk(imap::Quirk::SendId))  // no field may be empty: Exchange refuses that
+    steps.add(imap::Id{{{"name", "Mailhaul"}, {"version", "1"}, {"vendor", "Mailhaul"}}}, *introduction_);
+  imap::Enable enable;
+  if (has("QRESYNC") && !quirk(imap::Quirk::BrokenQresync)) enable.extensions.emplace_back("QRESYNC");
+  if (quirk(imap::Quirk::UidOnly)) enable.extensions.emplace_back("UIDONLY");
+  if (!enable.extensions.empty() && (has("ENABLE") || has("IMAP4rev2"))) steps.add(enable, *introduction_);
+}
+
+Done ImapSource::introduce() {
+  if (introduction_) return done();
+  Steps steps;
+  introduce(steps);
+  if (!steps.empty())
+    if (auto r = client_->converse(steps); !r) {
+      introduction_.reset();
+      return r;
+    }
+  recognise();
+  return done();
+}
+
+std::vector<std::string> ImapSource::status_items() const {
+  std::vector<std::string> items{"MESSAGES", "UIDNEXT", "UIDVALIDITY"};
+  if (has("CONDSTORE") || has("QRESYNC"))
+    items.emplace_back("HIGHESTMODSEQ");  // RFC 7162 §3.1.7
+  else
+    items.emplace_back("UNSEEN");                                          // the only hint at changed flags
+  if (has("OBJECTID")) items.emplace_back("MAILBOXID");                    // RFC 8474 §4.3
+  if (has("STATUS=SIZE") || has("IMAP4rev2")) items.emplace_back("SIZE");  // RFC 8438
+  return items;
+}
+
+std::size_t ImapSource::line_octets() const { return quirk(imap::Quirk::ShortLines) ? 850 : 8000; }
+
+Command ImapSource::examine(const std::string& raw_name) const {
+  return imap::Examine{raw_name, false, {}, quirk(imap::Quirk::NoExamine)};
+}
 
 Result<std::vector<sync::SourceMailbox>> ImapSource::mailboxes() {
   found_.clear();
@@ -94,18 +146,23 @@ Done ImapSource::list() {
   const auto& session = client_->session();
   Listing listing;
   Steps steps;
-  if (session.has("ID")) steps.add(imap::Id{{{"name", "Mailhaul"}, {"vendor", "Mailhaul"}}}, listing);
-  if (session.has("NAMESPACE")) steps.add(imap::Namespace{}, listing);
+  const bool first = !introduction_;
+  if (first) introduce(steps);
+  if (session.has("NAMESPACE") && !quirk(imap::Quirk::NoNamespace)) steps.add(imap::Namespace{}, listing);
   const bool extended = session.has("LIST-EXTENDED") || session.has("IMAP4rev2");
   const bool with_status = extended && (session.has("LIST-STATUS") || session.has("IMAP4rev2"));
   imap::List all;
   if (extended) all.returns = {"SUBSCRIBED", "CHILDREN"};
   if (extended && session.has("SPECIAL-USE")) all.returns.emplace_back("SPECIAL-USE");
-  if (with_status) all.status_items = status_items(session);
+  if (with_status) all.status_items = status_items();
   steps.add(all, listing);
   if (!extended) steps.add(imap::Lsub{}, listing);
-  if (auto r = client_->converse(steps); !r) return r;
-  if (!listing.list_refused.empty() && extended) {  // old Cyrus and others: step down to the plain form
+  if (auto r = client_->converse(steps); !r) {
+    if (first) introduction_.reset();
+    return r;
+  }
+  recognise();
+  if (listing.list_unsupported && extended) {  // old Cyrus and others: step down to the plain form
     listing.list_refused.clear();
     listing.entries.clear();
     Steps plain;
@@ -154,7 +211,7 @@ Done ImapSource::complete_status() {
   Listing listing;
   Steps steps;
   std::size_t asked = 0;
-  const auto items = status_items(client_->session());
+  const auto items = status_items();
   for (const auto& mailbox : found_)
     if (mailbox.selectable && !mailbox.messages) {
       steps.add(imap::Status{mailbox.raw_name, items}, listing);
@@ -168,180 +225,12 @@ Done ImapSource::complete_status() {
   return done();
 }
 
-namespace {
-
-// One mailbox while it is selected, from the answers to EXAMINE on.
-class Selected : public client::Listener {
- public:
-  Done on(const Event& event) override {
-    if (const auto* exists = std::get_if<imap::Exists>(&event))
-      exists_ = exists->count;
-    else if (std::get_if<imap::Expunged>(&event))
-      exists_ -= exists_ > 0 ? 1 : 0;
-    else if (const auto* vanished = std::get_if<imap::Vanished>(&event)) {
-      if (!vanished->earlier) exists_ -= std::min<std::uint64_t>(exists_, vanished->uids.size());
-    } else if (const auto* notice = std::get_if<imap::Notice>(&event)) {
-      code(notice->status);
-    }
-    return done();
-  }
-  Done completed(const Command& command, const StatusText& status) override {
-    if (std::holds_alternative<imap::Examine>(command)) {
-      open_ = status.condition == Condition::Ok;
-      if (open_)
-        code(status);
-      else
-        error_ = refused("it cannot be opened", status);
-    }
-    return done();
-  }
-  [[nodiscard]] bool open() const { return open_; }
-  [[nodiscard]] const std::optional<mail::UidValidity>& validity() const { return validity_; }
-
- protected:
-  void code(const StatusText& status) {
-    const auto number = [&]() -> std::optional<std::uint64_t> {
-      std::uint64_t n = 0;
-      if (status.arguments.empty() || status.arguments.size() > 19) return std::nullopt;
-      for (const char c : status.arguments) {
-        if (c < '0' || c > '9') return std::nullopt;
-        n = n * 10 + static_cast<std::uint64_t>(c - '0');
-      }
-      return n;
-    };
-    if (status.code == "UIDVALIDITY") {
-      if (const auto n = number()) {
-        if (validity_ && validity_->value != *n) changed_ = true;
-        validity_ = mail::UidValidity{*n};
-      }
-    } else if (status.code == "UIDNEXT") {
-      if (const auto n = number(); n && *n > 0) uid_next_ = *n;
-    } else if (status.code == "HIGHESTMODSEQ") {
-      if (const auto n = number(); n && *n > 0) modseq_ = mail::ModSeq{*n};
-    } else if (status.code == "NOMODSEQ") {
-      modseq_.reset();
-    }
-  }
-
-  bool open_ = false;
-  bool changed_ = false;  // UIDVALIDITY changed while selected
-  std::uint64_t exists_ = 0;
-  std::optional<mail::UidValidity> validity_;
-  std::optional<std::uint64_t> uid_next_;
-  std::optional<mail::ModSeq> modseq_;
-  std::optional<Error> error_;
-};
-
-class Observing final : public Selected {
- public:
-  explicit Observing(const sync::ObserveRequest& request) : request_(request) {}
-
-  Done on(const Event& event) override {
-    if (const auto* result = std::get_if<imap::SearchResult>(&event)) {
-      for (const auto& range : result->uids.ranges()) note(range);
-    } else if (const auto* fetched = std::get_if<imap::Fetched>(&event)) {
-      if (fetched->uid) see(*fetched);
-    } else {
-      return Selected::on(event);
-    }
-    return done();
-  }
-  Done completed(const Command& command, const StatusText& status) override {
-    // An empty mailbox has nothing to number; some servers call "1:*" wrong then.
-    if (!std::holds_alternative<imap::Examine>(command) && status.condition != Condition::Ok && open_ && exists_ > 0)
-      enumerated_ = false;
-    return Selected::completed(command, status);
-  }
-  [[nodiscard]] bool short_of_uids() const {
-    return open_ && !error_ && complete() && (!enumerated_ || view_.present.size() != exists_);
-  }
-  sync::MailboxView take() {
-    view_.index = request_.index;
-    view_.error =
-        changed_ ? Error{Scope::Mailbox, Retry::Later, "its UIDVALIDITY changed while it was read", ""} : error_;
-    view_.completeness = complete() && enumerated_ ? sync::Completeness::Complete : sync::Completeness::Delta;
-    view_.validity = validity_;
-    view_.uid_next = uid_next_;
-    view_.exists = exists_;
-    view_.modseq = modseq_;
-    std::ranges::sort(view_.descriptors, {}, &sync::Descriptor::uid);
-    return std::move(view_);
-  }
-
- private:
-  [[nodiscard]] bool complete() const { return request_.floor.value <= 1; }
-  // "n:*" names the last message even if its UID is below n (RFC 9051 §9, seq-range).
-  void note(mail::UidRange range) {
-    range.first = std::max(range.first, request_.floor.value);
-    if (range.first <= range.last) view_.present.add(range);
-  }
-  void see(const imap::Fetched& fetched) {
-    if (fetched.uid->value >= request_.floor.value) {
-      note({fetched.uid->value, fetched.uid->value});
-      if (fetched.size)
-        view_.descriptors.push_back(
-            {*fetched.uid, *fetched.size,
-             fetched.internal_date ? mail::parse_internal_date(*fetched.internal_date, INT64_MAX).value_or(INT64_MAX)
-                                   : INT64_MAX});
-    }
-    if (fetched.flags && request_.flags) view_.changes.add(*fetched.uid, *fetched.flags);
-  }
-
-  sync::ObserveRequest request_;
-  sync::MailboxView view_;
-  bool enumerated_ = true;
-};
-
-}  // namespace
-
-Result<std::vector<sync::MailboxView>> ImapSource::observe(std::span<const sync::ObserveRequest> requests) {
-  const auto& session = client_->session();
-  const bool condstore = session.has("CONDSTORE") || session.has("QRESYNC");
-  const bool esearch = session.has("ESEARCH") || session.has("IMAP4rev2");
-  std::deque<Observing> mailboxes;
-  Steps steps;
-  for (const auto& request : requests) {
-    auto& mailbox = mailboxes.emplace_back(request);
-    const auto floor = std::to_string(std::max(request.floor.value, 1U));
-    steps.add(imap::Examine{request.raw_name, condstore, {}, read_write_}, mailbox);
-    // New mail is asked for by UID alone.
-    if (request.descriptors)
-      steps.add(imap::UidFetch{floor + ":*", "UID INTERNALDATE RFC822.SIZE", {}, false}, mailbox);
-    else if (esearch)
-      steps.add(imap::UidSearch{"UID " + floor + ":*", "ALL"}, mailbox);
-    else
-      steps.add(imap::UidFetch{floor + ":*", "UID", {}, false}, mailbox);
-    // Changes are asked for by MODSEQ alone (RFC 7162 §3.1.4.1).
-    if (request.flags) {
-      const auto since = condstore ? request.modseq : std::nullopt;
-      const bool below = request.floor.value > 1 && !request.beyond;
-      const auto known = below ? "1:" + std::to_string(request.floor.value - 1) : std::string("1:*");
-      steps.add(imap::UidFetch{known, "UID FLAGS", since, false}, mailbox);
-    }
-  }
-  if (auto r = client_->converse(steps); !r) return r.error();
-  // A list that contradicts EXISTS is asked for once more in the other way, and the two are taken together.
-  Steps again;
-  bool any = false;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (!mailboxes[i].short_of_uids()) continue;
-    any = true;
-    again.add(imap::Examine{requests[i].raw_name, condstore, {}, read_write_}, mailboxes[i]);
-    again.add(imap::UidFetch{"1:*", "UID FLAGS", {}, false}, mailboxes[i]);
-  }
-  if (any)
-    if (auto r = client_->converse(again); !r) return r.error();
-  std::vector<sync::MailboxView> views;
-  views.reserve(mailboxes.size());
-  for (auto& mailbox : mailboxes) views.push_back(mailbox.take());
-  return views;
-}
-
 Done ImapSource::ask_each(const FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener) {
+  if (auto r = introduce(); !r) return r;
   Steps steps;
-  steps.add(imap::Examine{mailbox.raw_name, false, {}, read_write_}, listener);
+  steps.add(examine(mailbox.raw_name), listener);
   for (auto rest = mailbox.uids; !rest.empty();)
-    steps.add(imap::UidFetch{rest.take_front(500, 8000).wire(), items, {}, false}, listener);
+    steps.add(imap::UidFetch{rest.take_front(500, line_octets()).wire(), items, {}, false}, listener);
   return client_->converse(steps);
 }
 
@@ -390,112 +279,13 @@ Result<std::vector<sync::Headers>> ImapSource::headers(const FetchQueue::Mailbox
     mail::HeaderScanner scanner;
     std::vector<sync::Headers> out;
   } reading;
-  auto r = ask_each(
-      mailbox,
-      "UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO CC SUBJECT RECEIVED)]",
-      reading);
+  auto r = ask_each(mailbox,
+                    std::string("UID FLAGS INTERNALDATE ") + (quirk(imap::Quirk::NoSizes) ? "" : "RFC822.SIZE ") +
+                        "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO CC SUBJECT RECEIVED)]",
+                    reading);
   if (!r) return r.error();
   if (reading.validity() != mailbox.validity) return std::vector<sync::Headers>{};
   return std::move(reading.out);
-}
-
-namespace {
-
-class Fetching;
-
-// The mailboxes of a fetch, one after the other on one connection.
-class FetchScript final : public client::Script {
- public:
-  FetchScript(FetchQueue& queue, sync::Receiver& receiver, bool read_write)
-      : queue_(queue), receiver_(receiver), read_write_(read_write) {}
-  std::optional<client::Step> next() override;
-  void answered() { --in_flight_; }
-
- private:
-  static constexpr std::size_t kInFlight = 8;
-  FetchQueue& queue_;
-  sync::Receiver& receiver_;
-  bool read_write_;
-  std::deque<Fetching> mailboxes_;  // listeners must outlive the conversation
-  std::optional<sync::FetchSlice> waiting_;
-  std::size_t in_flight_ = 0;
-};
-
-class Fetching final : public Selected {
- public:
-  Fetching(FetchScript& script, sync::Receiver& receiver, std::size_t mailbox,
-           std::optional<mail::UidValidity> validity)
-      : script_(script), receiver_(receiver), mailbox_(mailbox), wanted_validity_(validity) {}
-
-  void expect(std::string uids, sync::FetchSlice slice) { slices_.emplace(std::move(uids), std::move(slice)); }
-  [[nodiscard]] std::size_t mailbox() const { return mailbox_; }
-
-  Done on(const Event& event) override {
-    if (const auto* chunk = std::get_if<imap::BodyChunk>(&event))
-      return taking_ ? receiver_.octets(chunk->octets) : done();
-    if (const auto* begin = std::get_if<imap::BodyBegin>(&event)) {
-      taking_ = right();
-      body_ = false;
-      return taking_ ? receiver_.begin(mailbox_, begin->uid, begin->octets) : done();
-    }
-    if (std::get_if<imap::BodyEnd>(&event)) {
-      body_ = taking_;
-      return taking_ ? receiver_.end() : done();
-    }
-    if (const auto* fetched = std::get_if<imap::Fetched>(&event)) {
-      if (!right()) return done();
-      return receiver_.message(
-          mailbox_, {fetched->uid, fetched->flags, fetched->internal_date.value_or(""), std::exchange(body_, false)});
-    }
-    return Selected::on(event);
-  }
-  Done completed(const Command& command, const StatusText& status) override {
-    const auto* fetch = std::get_if<imap::UidFetch>(&command);
-    if (!fetch) return Selected::completed(command, status);
-    script_.answered();
-    const auto it = slices_.find(fetch->uids);
-    if (it == slices_.end()) return done();
-    const auto slice = std::move(it->second);
-    slices_.erase(it);
-    if (error_) return receiver_.lost(slice, *error_);
-    if (!right()) return receiver_.lost(slice, {Scope::Mailbox, Retry::Later, "UIDVALIDITY has changed", ""});
-    return receiver_.answered(slice, status.condition == Condition::Ok ? "" : status.line());
-  }
-
- private:
-  // Nothing is taken for a message unless the mailbox is the one that was looked at.
-  [[nodiscard]] bool right() const { return !changed_ && !error_ && validity_ == wanted_validity_; }
-
-  FetchScript& script_;
-  sync::Receiver& receiver_;
-  std::size_t mailbox_;
-  std::optional<mail::UidValidity> wanted_validity_;
-  std::map<std::string, sync::FetchSlice> slices_;
-  bool taking_ = false;
-  bool body_ = false;
-};
-
-std::optional<client::Step> FetchScript::next() {
-  if (in_flight_ >= kInFlight) return std::nullopt;
-  const auto selected = mailboxes_.empty() ? std::nullopt : std::optional(mailboxes_.back().mailbox());
-  if (!waiting_) waiting_ = queue_.next(selected);
-  if (!waiting_) return std::nullopt;
-  if (selected != waiting_->mailbox) {
-    auto& opened = mailboxes_.emplace_back(*this, receiver_, waiting_->mailbox, waiting_->validity);
-    return client::Step{imap::Examine{waiting_->raw_name, false, {}, read_write_}, &opened};
-  }
-  auto& mailbox = mailboxes_.back();
-  auto uids = waiting_->uids.wire();
-  ++in_flight_;
-  mailbox.expect(uids, *std::exchange(waiting_, std::nullopt));
-  return client::Step{imap::UidFetch{std::move(uids), "UID FLAGS INTERNALDATE BODY.PEEK[]", {}, false}, &mailbox};
-}
-
-}  // namespace
-
-Done ImapSource::fetch(FetchQueue& queue, sync::Receiver& receiver) {
-  FetchScript script(queue, receiver, read_write_);
-  return client_->converse(script);
 }
 
 }  // namespace mailhaul::collector

@@ -200,10 +200,8 @@ Done apply_quirk(std::string_view text, Quirks& quirks) {
   const bool on = text.starts_with('+');
   if (!on && !text.starts_with('-')) return usage("'" + printable(text) + "' is not a quirk", "write +NAME or -NAME");
   const auto name = text.substr(1);
-  if (name == "lockstep") {
-    quirks.lockstep = on;
-  } else if (name == "no-examine") {
-    quirks.no_examine = on;
+  if (const auto quirk = imap::quirk_named(name)) {
+    quirks.chosen.emplace_back(*quirk, on);
   } else if (name.starts_with("no-") && name.size() > 3) {
     std::string capability(name.substr(3));
     std::ranges::transform(capability, capability.begin(),
@@ -211,9 +209,20 @@ Done apply_quirk(std::string_view text, Quirks& quirks) {
     std::erase(quirks.masked, capability);
     if (on) quirks.masked.push_back(std::move(capability));
   } else {
-    return usage("there is no quirk '" + printable(name) + "'", "there are lockstep, no-examine and no-CAPABILITY");
+    return usage("there is no quirk '" + printable(name) + "'", "see mailhaul quirks");
   }
   return done();
+}
+
+std::string quirks_text() {
+  std::string out =
+      "What single kinds of server do differently, and what is done about it. --quirk +NAME or -NAME switches a row.\n";
+  for (const auto& row : imap::quirk_rows()) {
+    out.append("\n").append(row.name).append("\n  ").append(row.effect);
+    out.append("\n  on by itself: ").append(row.signs.empty() ? "never" : row.signs);
+    out.append("\n  because: ").append(row.evidence).append("\n");
+  }
+  return out + "\nno-CAPABILITY\n  takes a capability for absent, such as +no-CONDSTORE\n";
 }
 
 }  // namespace mailhaul::collector

@@ -8,6 +8,7 @@
 #include "collector/sync/run.h"
 #include "protocols/base/result.h"
 #include "protocols/client/imap_client.h"
+#include "protocols/imap/quirks.h"
 #include "store/maildir.h"
 
 namespace mailhaul::collector {
@@ -44,12 +45,12 @@ Result<std::pair<std::string, std::string>> parse_map(std::string_view rule);  /
 Result<std::int64_t> parse_day(std::string_view text);                         // YYYY-MM-DD → Unix seconds, UTC
 Result<std::uint64_t> parse_size(std::string_view text);                       // 1048576, 10M, 2G
 
-struct Quirks {                     // what a user can switch until servers are recognised by themselves
-  bool lockstep = false;            // one command in flight
-  bool no_examine = false;          // SELECT instead of EXAMINE
+struct Quirks {                     // what the user switches; the rest is recognised
+  imap::QuirkChoice chosen;         // rows of the quirk table
   std::vector<std::string> masked;  // capabilities to be taken for absent
 };
 Done apply_quirk(std::string_view text, Quirks& quirks);  // "+lockstep", "-lockstep", "+no-CONDSTORE"
+std::string quirks_text();                                // the table, for people
 
 struct Job {
   SourceAddress source;

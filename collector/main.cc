@@ -137,7 +137,7 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("--include", o.include, "only mailboxes whose name matches this pattern (repeatable)");
   command.add_option("--exclude", o.exclude, "no mailboxes whose name matches this pattern (repeatable)");
   command.add_option("--namespaces", o.namespaces, "personal, or all: other users' and shared mailboxes too");
-  command.add_option("--quirk", o.quirks, "+NAME or -NAME: lockstep, no-examine, no-CAPABILITY (repeatable)");
+  command.add_option("--quirk", o.quirks, "+NAME or -NAME, see mailhaul quirks (repeatable)");
   command.add_option("--maildir-names", o.names, "utf7 (Dovecot, mutt) or utf8 (Courier 5)");
   command.add_option("--trace", o.trace, "append the protocol to this file, secrets struck out");
   command.add_flag("--allow-plaintext", o.allow_plaintext,
@@ -316,6 +316,7 @@ int main(int argc, char** argv) {
   bool csv = false;
   auto* as_csv = ledger->add_flag("--csv", csv, "comma-separated, with a header line (the default)");
   ledger->add_flag("--json", options.json, "one JSON object a line")->excludes(as_csv);
+  auto* quirks = app.add_subcommand("quirks", "List what is done differently for single kinds of server.");
   auto* version = app.add_subcommand("version", "Print the version.");
   app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
@@ -326,6 +327,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kComplete : kUsage;
+  }
+  if (*quirks) {
+    std::fputs(quirks_text().c_str(), stdout);
+    return kComplete;
   }
   if (*version) {
     std::puts("mailhaul " MAILHAUL_VERSION);

@@ -101,6 +101,8 @@ std::string report_text(const sync::Report& report, bool dry_run) {
            "; tried again after " + time_text(f.next_try) + "\n";
   if (dry_run) out += "dry run: nothing was written; pending is what a run would deliver\n";
   if (!report.error.empty()) out += "stopped early: " + report.error + "\n";
+  if (report.come_back != 0)
+    out += "the server wants to be left alone: run again after " + time_text(report.come_back) + "\n";
   return out;
 }
 
@@ -110,6 +112,7 @@ std::string report_json(const sync::Report& report, bool dry_run) {
                      {"stopped", report.stopped},
                      {"dry_run", dry_run},
                      {"error", report.error.empty() ? nlohmann::json() : nlohmann::json(report.error)},
+                     {"come_back", report.come_back == 0 ? nlohmann::json() : nlohmann::json(report.come_back)},
                      {"mailboxes", nlohmann::json::array()},
                      {"sum", to_json(report.sum)},
                      {"unlisted", report.unlisted},

@@ -50,4 +50,9 @@ std::optional<FetchSlice> FetchQueue::next(std::optional<std::size_t> selected) 
   return slice;
 }
 
+void FetchQueue::drop(std::size_t mailbox) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(mailboxes_, [&](const Mailbox& m) { return m.index == mailbox; });
+}
+
 }  // namespace mailhaul::sync

@@ -24,7 +24,8 @@ struct SourceMailbox {
   bool subscribed = false;
   bool personal = true;  // in the user's own namespace
   // From STATUS; nullopt: not said.
-  std::optional<std::uint64_t> messages, uid_next, uid_validity, highest_modseq, octets;
+  std::optional<std::uint64_t> messages, uid_next, uid_validity, highest_modseq, octets, unseen;
+  std::optional<std::string> mailbox_id;  // RFC 8474: the same through every RENAME
 };
 
 enum class Completeness { Complete, Delta };  // only a Complete view may speak of absence
@@ -36,6 +37,7 @@ struct ObserveRequest {
   mail::Uid floor{1};                               // new mail is asked for from here, by UID alone
   std::optional<mail::ModSeq> modseq;  // flag changes since here, by MODSEQ alone; nullopt: all flags of known rows
   bool flags = false;                  // flag changes of known rows are wanted
+  std::optional<UidSet> flags_of;      // where there is no modseq: of these alone; nullopt: of all
   bool beyond = false;                 // there are rows from the floor upwards, too: an earlier run was cut short
   bool descriptors = false;            // size and date of new messages are wanted
 };
@@ -76,6 +78,7 @@ struct MailboxView {
   std::optional<mail::ModSeq> modseq;   // HIGHESTMODSEQ of the opening; nullopt: none
   UidSet present;                       // Complete: every UID there is. Delta: those from the floor upwards
   SeenFlags changes;                    // of UIDs below the floor; if rows are `beyond`, of all
+  UidSet vanished;                      // known UIDs that the server says are gone (VANISHED): one kind of evidence
   std::vector<Descriptor> descriptors;  // uid ascending, of `present`, if asked for
 };
 
@@ -86,6 +89,10 @@ struct Headers {  // evidence of one message, read from the source without its b
   std::optional<std::int64_t> date;
   FlagSet flags;
 };
+
+// How a body is asked for: as a whole; or, of a message that cannot be had so, by its header and text, or piece by
+// piece.
+enum class Form { Whole, Parts, Pieces };
 
 // One piece of fetching: some UIDs of one mailbox, wanted once.
 struct FetchSlice {
@@ -105,14 +112,17 @@ class FetchQueue {
     UidSet uids;
   };
   // `slice`: messages a command asks for at most. 500 is what Exchange answers reliably; 1 isolates bad messages.
-  explicit FetchQueue(std::size_t slice = 500) : slice_(slice) {}
+  explicit FetchQueue(std::size_t slice = 500, Form form = Form::Whole) : slice_(slice), form_(form) {}
   void add(Mailbox mailbox);
   // The next piece, if possible of the mailbox that the connection has selected; nullopt: nothing left.
   std::optional<FetchSlice> next(std::optional<std::size_t> selected);
+  void drop(std::size_t mailbox);  // what is left of it
+  [[nodiscard]] Form form() const { return form_; }
 
  private:
   std::mutex mutex_;
   std::size_t slice_;
+  Form form_;
   std::vector<Mailbox> mailboxes_;
 };
 
@@ -121,6 +131,8 @@ struct FetchedMessage {
   std::optional<FlagSet> flags;
   std::string internal_date;  // as sent; empty: none
   bool body = false;          // octets were given for this response, in full
+  std::string email_id{};     // RFC 8474 EMAILID or its like; empty: none
+  std::string not_it{};       // why the octets are not the message, but something in its place; empty: they are it
 };
 
 // Receives what a fetch brings, in stream order: begin, octets…, end for a body, then message for its response;
@@ -143,6 +155,8 @@ class Receiver {
 class Source {
  public:
   virtual ~Source() = default;
+  // False when the connection is lost or used up; after an Error that asks for patience it may well be usable.
+  [[nodiscard]] virtual bool usable() const { return true; }
   // Every mailbox the account shows, with STATUS where it can be had in the same breath.
   virtual Result<std::vector<SourceMailbox>> mailboxes() = 0;
   // Opens each mailbox and looks, all of them pipelined. One view a request, in the order of the requests.

@@ -51,6 +51,7 @@ struct Report {
   Count sum;
   bool stopped = false;                 // by a signal or a user
   std::string error;                    // why the run ended early; empty: it did not
+  std::int64_t come_back = 0;           // Unix seconds: the server asked to be left alone until then; 0: it did not
   [[nodiscard]] bool complete() const;  // nothing failed, nothing pending, every mailbox observed
 };
 

@@ -35,9 +35,10 @@ struct RunSettings {
   std::function<Placing(const SourceMailbox&)> place;
   std::vector<std::string> release;  // mailboxes, named as in the report, whose held removals may go ahead
   std::size_t connections = 1;
-  bool dry_run = false;        // plans, reports, writes nothing
-  bool threaded = true;        // false: everything on the caller's thread (simulation)
-  std::size_t reconnects = 5;  // in a row without progress
+  bool dry_run = false;                    // plans, reports, writes nothing
+  bool threaded = true;                    // false: everything on the caller's thread (simulation)
+  std::size_t reconnects = 5;              // in a row without progress
+  std::chrono::seconds patience{15 * 60};  // waiting that the server asks for, without progress in between
 };
 
 struct RunContext {

@@ -165,6 +165,14 @@ std::string_view Session::take_unread() { return impl_->reader.take_unread(); }
 
 State Session::state() const { return impl_->state; }
 bool Session::has(std::string_view capability) const { return impl_->has(capability); }
+std::optional<std::string> Session::value_of(std::string_view capability) const {
+  if (contains(impl_->masked, capability)) return std::nullopt;
+  for (const auto& own : impl_->capabilities)
+    if (own.size() > capability.size() && own[capability.size()] == '=' &&
+        equal_ignoring_case(std::string_view(own).substr(0, capability.size()), capability))
+      return own.substr(capability.size() + 1);
+  return std::nullopt;
+}
 bool Session::knows_capabilities() const { return impl_->capabilities_known; }
 bool Session::enabled(std::string_view extension) const { return contains(impl_->enabled, extension); }
 void Session::mask(std::string capability) { impl_->masked.push_back(std::move(capability)); }

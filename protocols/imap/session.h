@@ -57,7 +57,9 @@ class Session {
   std::string_view take_unread();
 
   [[nodiscard]] State state() const;
-  [[nodiscard]] bool has(std::string_view capability) const;     // without regard to case; what the server said last
+  [[nodiscard]] bool has(std::string_view capability) const;  // without regard to case; what the server said last
+  // "1000" of "MESSAGELIMIT=1000"; nullopt: not there, or masked by its name.
+  [[nodiscard]] std::optional<std::string> value_of(std::string_view capability) const;
   [[nodiscard]] bool knows_capabilities() const;                 // said since the last change of TLS or login state
   [[nodiscard]] bool enabled(std::string_view extension) const;  // only what * ENABLED confirmed (RFC 5161 §3.2)
   void mask(std::string capability);                             // has() answers false from now on ("no-<capability>")

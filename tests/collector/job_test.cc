@@ -128,12 +128,15 @@ TEST_CASE("quirks: switched on and off, an unknown one is named") {
   CHECK(apply_quirk("+lockstep", quirks));
   CHECK(apply_quirk("+no-examine", quirks));
   CHECK(apply_quirk("+no-condstore", quirks));
-  CHECK(quirks.lockstep);
-  CHECK(quirks.no_examine);
+  using imap::Quirk;
+  const auto has = [&](Quirk quirk) { return imap::quirks_of({}, quirks.chosen).has(quirk); };
+  CHECK(has(Quirk::Lockstep));
+  CHECK(has(Quirk::NoExamine));
   CHECK(quirks.masked == std::vector<std::string>{"CONDSTORE"});
   CHECK(apply_quirk("-lockstep", quirks));
   CHECK(apply_quirk("-no-CONDSTORE", quirks));
-  CHECK_FALSE(quirks.lockstep);
+  CHECK_FALSE(has(Quirk::Lockstep));
+  CHECK(has(Quirk::NoExamine));
   CHECK(quirks.masked.empty());
   for (const char* text : {"", "+", "lockstep", "+nonsense", "+no-"}) CHECK_FALSE(apply_quirk(text, quirks));
 }
