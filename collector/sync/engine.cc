@@ -317,6 +317,10 @@ Result<Source*> Engine::connected() {
       const auto retry = source.error().retry;
       if (source.error().scope != Scope::Account || (retry != Retry::Now && retry != Retry::Later))
         return source.error();
+      if (Patience::concerns(source.error())) {
+        if (auto waited = be_patient(source.error()); !waited) return waited.error();
+        continue;
+      }
       if (!laid_out_) return source.error();  // the first connection: say at once what is wrong with the address
       if (auto again = reconnect(source.error()); !again) return again.error();
     }
@@ -344,9 +348,23 @@ Done Engine::reconnect(const Error& why) {
   return done();
 }
 
+Done Engine::be_patient(const Error& why) {
+  if (context_.stop.stop_requested()) return why;
+  const auto pause = patience_.next(why);
+  if (!pause) {
+    come_back_ = context_.clock->unix_seconds() + patience_.due().count();
+    return why;
+  }
+  tell(Trouble{why.what + "; waiting " + std::to_string(pause->count()) + " s"});
+  if (context_.wait) context_.wait(*pause);
+  if (context_.stop.stop_requested()) return why;
+  return done();
+}
+
 Report Engine::report() {
   Report out;
   out.unlisted = unlisted_;
+  out.come_back = come_back_;
   std::map<std::int64_t, store::MailboxRow> rows;
   if (context_.ledger && account_.id.value != 0) {
     if (auto all = context_.ledger->mailboxes(account_.id)) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "collector/sync/intake.h"
+#include "collector/sync/patience.h"
 #include "collector/sync/run.h"
 #include "collector/sync/work.h"
 
@@ -15,7 +16,8 @@ namespace mailhaul::sync {
 
 class Engine {
  public:
-  Engine(const RunSettings& settings, const RunContext& context) : settings_(settings), context_(context) {}
+  Engine(const RunSettings& settings, const RunContext& context)
+      : settings_(settings), context_(context), patience_(settings.patience), connections_(settings.connections) {}
   Result<Report> go();
 
  private:
@@ -38,6 +40,8 @@ class Engine {
   template <class Step>
   auto on_source(Step step) -> decltype(step(std::declval<Source&>()));
   Done reconnect(const Error& why);
+  // Waits as the server asks; an Error when that takes too long, or when the run is stopped meanwhile.
+  Done be_patient(const Error& why);
   Result<Source*> connected();
 
   // observe.cc
@@ -84,9 +88,11 @@ class Engine {
 
   // fetch.cc
   Done fetch(Group group);
-  Done fetch_round(std::size_t slice, Arrivals& arrivals, Committer& committer);
-  Done fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer);
+  Done fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Committer& committer);
+  // `alone`: messages are asked for one by one, on one connection, so that it shows at which one it breaks.
+  Done fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer, bool alone);
   Done isolate(Arrivals& arrivals);
+  Done before_salvage(Arrivals& arrivals);
   Done give_up(Arrivals& arrivals);
   void settled(const Settled& batch);
 
@@ -102,7 +108,12 @@ class Engine {
   bool laid_out_ = false;
   std::vector<std::string> unlisted_;  // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
-  std::optional<std::pair<std::size_t, Uid>> broke_at_;  // the body that was open when a connection went
+  Patience patience_;
+  std::int64_t come_back_ = 0;
+  std::size_t connections_;                              // that the server has allowed so far
+  bool helper_lost_ = false;                             // an additional connection went, and work with it
+  std::optional<std::pair<std::size_t, Uid>> broke_at_;  // the body that was open, or due, when a connection went
+  bool broke_open_ = false;                              // it was open
 };
 
 template <class Step>
@@ -113,7 +124,13 @@ auto Engine::on_source(Step step) -> decltype(step(std::declval<Source&>())) {
     auto outcome = step(**source);
     if (outcome) {
       failures_in_a_row_ = 0;
+      patience_.progress();
       return outcome;
+    }
+    if (Patience::concerns(outcome.error())) {
+      if (!source_->usable()) source_.reset();
+      if (auto waited = be_patient(outcome.error()); !waited) return waited.error();
+      continue;
     }
     if (outcome.error().scope != Scope::Account || outcome.error().retry != Retry::Now) return outcome;
     source_.reset();

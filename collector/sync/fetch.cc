@@ -11,9 +11,17 @@ namespace {
 
 using store::MessageState;
 
-constexpr std::size_t kSlice = 500;
-constexpr int kStrikes =
-    3;  // isolated disconnects at one message before it has failed (Dovecot's "Cached message size")
+// Isolated disconnects at one message before it is left alone (Dovecot's "Cached message size").
+constexpr int kStrikes = 3;
+
+// Twice in bulk, then in smaller and smaller pieces down to single messages: most of what is missing comes when asked
+// again. What does not is asked for in other forms.
+struct Round {
+  std::size_t slice;
+  Form form;
+};
+constexpr Round kRounds[] = {{500, Form::Whole}, {500, Form::Whole}, {60, Form::Whole}, {8, Form::Whole},
+                             {1, Form::Whole},   {1, Form::Parts},   {1, Form::Pieces}};
 
 // When a message that the server cannot deliver is tried again.
 std::int64_t retry_after(std::uint32_t attempts) {
@@ -36,11 +44,11 @@ Done Engine::fetch(Group group) {
   tell(WorkFound{arrivals.missing_count(), 0});
   Committer committer(*context_.maildir, *context_.ledger, settings_.threaded, [&](const Settled& s) { settled(s); });
   Done outcome = done();
-  // Twice in bulk, then one by one: most of what is missing comes when asked again.
-  for (const auto slice : {kSlice, kSlice, std::size_t{1}}) {
+  for (const auto& [slice, form] : kRounds) {
     if (!outcome || arrivals.missing_count() == 0) break;
-    if (slice == 1) outcome = isolate(arrivals);
-    if (outcome) outcome = fetch_round(slice, arrivals, committer);
+    if (slice == 1 && form == Form::Whole) outcome = isolate(arrivals);
+    if (form == Form::Parts) outcome = before_salvage(arrivals);
+    if (outcome) outcome = fetch_round(slice, form, arrivals, committer);
   }
   if (auto all_settled = committer.finish(); !all_settled) return all_settled;
   for (auto& work : group)
@@ -62,25 +70,35 @@ void Engine::settled(const Settled& s) {
 }
 
 // One round: until the queue is empty, over as many lost connections as make progress.
-Done Engine::fetch_round(std::size_t slice, Arrivals& arrivals, Committer& committer) {
+Done Engine::fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Committer& committer) {
   std::map<std::pair<std::size_t, Uid>, int> strikes;
   for (int idle = 0;;) {
-    FetchQueue queue(slice);
+    FetchQueue queue(slice, form);
     for (const auto index : arrivals.mailboxes()) queue.add(works_[index].fetch(index, arrivals.to_ask(index)));
     const auto before = arrivals.taken();
     auto source = connected();
     if (!source) return source.error();
     broke_at_.reset();
-    auto fetched = fetch_on(**source, queue, arrivals, committer);
+    broke_open_ = helper_lost_ = false;
+    auto fetched = fetch_on(**source, queue, arrivals, committer, slice == 1);
+    if (arrivals.taken() > before) patience_.progress();
+    if (fetched && helper_lost_ && arrivals.missing_count() > 0 && !context_.stop.stop_requested()) continue;
+    if (!fetched && Patience::concerns(fetched.error())) {
+      if (!source_->usable()) source_.reset();
+      if (auto waited = be_patient(fetched.error()); !waited) return waited;
+      continue;
+    }
     if (fetched || fetched.error().scope != Scope::Account || fetched.error().retry != Retry::Now) return fetched;
     source_.reset();
     if (context_.stop.stop_requested()) return fetched;
     idle = arrivals.taken() > before ? 0 : idle + 1;
     if (idle == 0) failures_in_a_row_ = 0;
-    if (broke_at_ && slice == 1 && ++strikes[*broke_at_] >= kStrikes) {
+    const bool salvaging = form != Form::Whole;
+    if (broke_at_ && slice == 1 && ++strikes[*broke_at_] >= (salvaging ? 1 : kStrikes)) {
       arrivals.abandon(broke_at_->first, broke_at_->second,
                        "the server drops the connection at this message: " + fetched.error().what);
-      failures_in_a_row_ = 0;
+      // Where no body was open it may be the line after all: that is not forgiven for ever.
+      if (broke_open_ || salvaging) failures_in_a_row_ = 0;
     } else if (broke_at_ && slice > 1 && idle >= 2) {
       return done();  // it breaks at one place: isolate
     }
@@ -88,32 +106,40 @@ Done Engine::fetch_round(std::size_t slice, Arrivals& arrivals, Committer& commi
   }
 }
 
-Done Engine::fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer) {
+Done Engine::fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer, bool alone) {
   const auto one = [&](Source& on) -> Done {
-    Intake intake(*context_.maildir, committer, arrivals, *context_.clock,
-                  [&](std::size_t mailbox) { tell(MailboxStarted{works_[mailbox].report.name}); });
+    Intake intake(
+        *context_.maildir, committer, arrivals, *context_.clock,
+        [&](std::size_t mailbox) { tell(MailboxStarted{works_[mailbox].report.name}); },
+        queue.form() == Form::Whole ? [&](std::size_t mailbox) { queue.drop(mailbox); } : Intake::OnMailbox{});
     auto fetched = on.fetch(queue, intake);
     auto flushed = intake.flush();  // what has come whole is kept, however the connection ended
-    if (!fetched && intake.open_body()) {
+    if (!fetched) {
       const std::lock_guard lock(settled_mutex_);
-      broke_at_ = intake.open_body();
+      const auto open = intake.open_body();
+      if (open) broke_open_ = true;
+      if (open || alone) broke_at_ = open ? open : intake.next_owed();
     }
     return !flushed ? flushed : fetched;
   };
   std::mutex mutex;
   Done others = done();
+  std::size_t lost = 0;
   std::vector<std::jthread> more;
-  for (std::size_t n = 1; n < settings_.connections; ++n)
+  for (std::size_t n = 1; n < (alone ? 1 : connections_); ++n)
     more.emplace_back([&] {
       auto connection = context_.connect();
       auto outcome = connection ? one(**connection) : Done(connection.error());
       if (outcome) return;
       tell(Trouble{"another connection: " + outcome.error().what});
       const std::lock_guard lock(mutex);
+      ++lost;
+      if (connection) helper_lost_ = true;
       if (outcome.error().scope == Scope::Service) others = outcome;  // the disk, not the line
     });
   auto outcome = one(source);
   more.clear();
+  connections_ -= lost;  // what a server does not allow, or does not hold, is not asked for again in this run
   return !others ? others : outcome;
 }
 
@@ -126,6 +152,18 @@ Done Engine::isolate(Arrivals& arrivals) {
     if (!headers) return headers.error();
     for (const auto& header : *headers)
       if (header.size == 0U) arrivals.allow_empty(index, header.uid);
+  }
+  return done();
+}
+
+// The other forms are for messages that are there; for all of them, those that ended a connection, too.
+Done Engine::before_salvage(Arrivals& arrivals) {
+  arrivals.forgive();
+  for (const auto index : arrivals.mailboxes()) {
+    const auto missing = arrivals.missing(index);
+    auto shown = on_source([&](Source& source) { return source.probe(works_[index].fetch(index, missing)); });
+    if (!shown) return shown.error();
+    missing.minus(*shown).each([&](Uid uid) { arrivals.abandon(index, uid, arrivals.reason(index, uid)); });
   }
   return done();
 }

@@ -1,12 +1,13 @@
 #include "collector/sync/intake.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace mailhaul::sync {
 
 void Arrivals::want(std::size_t mailbox, Wanted wanted) {
   const std::lock_guard lock(mutex_);
-  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}};
+  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}, 0};
 }
 
 const Wanted* Arrivals::wanted(std::size_t mailbox) const {
@@ -20,6 +21,7 @@ bool Arrivals::take(std::size_t mailbox, Uid uid) {
   const auto it = boxes_.find(mailbox);
   if (it == boxes_.end() || !it->second.wanted.uids.contains(uid) || it->second.taken.contains(uid)) return false;
   it->second.taken.add(uid);
+  it->second.failed_in_a_row = 0;
   ++taken_;
   return true;
 }
@@ -95,6 +97,19 @@ void Arrivals::abandon(std::size_t mailbox, Uid uid, std::string reason) {
   boxes_[mailbox].reasons[uid] = std::move(reason);
 }
 
+void Arrivals::forgive() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [index, box] : boxes_) box.abandoned = {};
+}
+
+bool Arrivals::failed_alone(std::size_t mailbox) {
+  constexpr std::uint64_t kNone = 20, kSome = 100;  // a mailbox of which something has come is served
+  const std::lock_guard lock(mutex_);
+  auto& box = boxes_[mailbox];
+  const auto limit = box.taken.empty() ? kNone : std::max(kSome, box.wanted.uids.size() / 20);
+  return ++box.failed_in_a_row > limit;
+}
+
 void Arrivals::allow_empty(std::size_t mailbox, Uid uid) {
   const std::lock_guard lock(mutex_);
   boxes_[mailbox].wanted.empty_allowed.insert(uid);
@@ -106,12 +121,13 @@ std::uint64_t Arrivals::taken() const {
 }
 
 Intake::Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
-               std::function<void(std::size_t)> on_mailbox)
+               OnMailbox on_mailbox, OnMailbox on_ill)
     : maildir_(maildir),
       committer_(committer),
       arrivals_(arrivals),
       clock_(clock),
-      on_mailbox_(std::move(on_mailbox)) {}
+      on_mailbox_(std::move(on_mailbox)),
+      on_ill_(std::move(on_ill)) {}
 
 Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) {
   incoming_.reset();
@@ -148,7 +164,9 @@ Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
   if (!message.uid || !received_ || !incoming_) return done();
   const auto* wanted = arrivals_.wanted(mailbox);
   if (!wanted) return done();
-  if (received_->wire_octets == 0 && !wanted->empty_allowed.contains(*message.uid)) {
+  if (!message.not_it.empty()) {
+    arrivals_.refuse(mailbox, *message.uid, message.not_it);
+  } else if (received_->wire_octets == 0 && !wanted->empty_allowed.contains(*message.uid)) {
     arrivals_.refuse(mailbox, *message.uid, "the server sent an empty message");
   } else if (arrivals_.take(mailbox, *message.uid)) {
     complete(mailbox, *message.uid, message);
@@ -177,6 +195,7 @@ void Intake::complete(std::size_t mailbox, Uid uid, const FetchedMessage& messag
   row.sha256 = received_->sha256;
   row.message_id = std::move(received_->evidence.message_id);
   row.header_digest = received_->evidence.header_digest;
+  row.email_id = message.email_id;
   row.internal_date = date_of(message, row.date_source);
   batch_.octets += received_->wire_octets;
   store::Delivery delivery{*std::move(incoming_), wanted->key_of(uid, row.reuse), *row.internal_date, row.base};
@@ -207,6 +226,15 @@ std::optional<std::pair<std::size_t, Uid>> Intake::open_body() const {
   return std::pair{*mailbox_, Uid{owed.ranges().front().first}};
 }
 
+std::optional<std::pair<std::size_t, Uid>> Intake::next_owed() const {
+  for (const auto mailbox : arrivals_.mailboxes()) {
+    auto owed = arrivals_.to_ask(mailbox);
+    if (const auto it = answered_.find(mailbox); it != answered_.end()) owed = owed.minus(it->second);
+    if (!owed.empty()) return std::pair{mailbox, Uid{owed.ranges().front().first}};
+  }
+  return std::nullopt;
+}
+
 Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
   answered_[slice.mailbox].merge(slice.uids);
   const auto missing = arrivals_.missing_of(slice.mailbox, slice.uids);
@@ -216,6 +244,10 @@ Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
     if (refused.empty() && !arrivals_.reason(slice.mailbox, uid).empty()) return;
     arrivals_.refuse(slice.mailbox, uid, reason);
   });
+  if (slice.uids.size() == 1 && on_ill_ && arrivals_.failed_alone(slice.mailbox)) {
+    arrivals_.close(slice.mailbox, "the server fails at one message after the other: " + reason);
+    on_ill_(slice.mailbox);
+  }
   return done();
 }
 

@@ -52,7 +52,11 @@ class Arrivals {
   [[nodiscard]] std::uint64_t missing_count() const;
   [[nodiscard]] std::vector<std::size_t> mailboxes() const;        // with something missing
   void abandon(std::size_t mailbox, Uid uid, std::string reason);  // not asked for again in this run, still missing
+  void forgive();                                                  // what was abandoned may be asked for again
   void allow_empty(std::size_t mailbox, Uid uid);
+  // A message that was asked for alone did not come. True: so many did not, one after the other, that it is the server
+  // that is ill and not the messages.
+  bool failed_alone(std::size_t mailbox);
 
  private:
   struct Box {
@@ -61,6 +65,7 @@ class Arrivals {
     UidSet abandoned;
     std::string closed;
     std::map<Uid, std::string> reasons;
+    std::uint64_t failed_in_a_row = 0;
   };
   mutable std::mutex mutex_;
   std::map<std::size_t, Box> boxes_;
@@ -74,9 +79,11 @@ class Intake final : public Receiver {
   static constexpr std::uint64_t kBatchOctets = 16U << 20U;
   static constexpr std::chrono::seconds kBatchAge{1};
 
-  // `on_mailbox` is told when messages of another mailbox begin to come.
+  using OnMailbox = std::function<void(std::size_t mailbox)>;
+  // `on_mailbox` is told when messages of another mailbox begin to come; `on_ill` when one message after another, asked
+  // for alone, does not come (empty: nobody counts).
   Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
-         std::function<void(std::size_t mailbox)> on_mailbox = {});
+         OnMailbox on_mailbox = {}, OnMailbox on_ill = {});
 
   Done begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) override;
   Done octets(std::string_view chunk) override;
@@ -87,6 +94,8 @@ class Intake final : public Receiver {
   Done flush();  // hands the open batch over; whatever was half received is dropped
   // The UID whose body was open when the connection went, if it is known or can be told.
   [[nodiscard]] std::optional<std::pair<std::size_t, Uid>> open_body() const;
+  // The message that was next to come: the one to suspect where each is asked for alone and nothing had begun.
+  [[nodiscard]] std::optional<std::pair<std::size_t, Uid>> next_owed() const;
 
  private:
   void complete(std::size_t mailbox, Uid uid, const FetchedMessage& message);
@@ -96,7 +105,7 @@ class Intake final : public Receiver {
   Committer& committer_;
   Arrivals& arrivals_;
   const Clock& clock_;
-  std::function<void(std::size_t)> on_mailbox_;
+  OnMailbox on_mailbox_, on_ill_;
   std::optional<std::size_t> mailbox_;
   std::optional<store::IncomingMessage> incoming_;
   std::optional<store::Received> received_;

@@ -11,6 +11,12 @@ using store::MessageState;
 constexpr std::size_t kWindow = 2048;  // UIDs planned at once
 constexpr std::uint32_t kGap = 256;    // UIDs nearer than this are read from the ledger in one stretch
 
+// RFC 7162 §3.1.2: an unchanged HIGHESTMODSEQ vouches for every flag.
+bool vouched_for(const Work& work) {
+  return !work.audit && work.source.highest_modseq && work.row.modseq &&
+         *work.source.highest_modseq == work.row.modseq->value;
+}
+
 }  // namespace
 
 ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool complete) const {
@@ -21,11 +27,8 @@ ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool com
   if (known) request.known_validity = work.row.uid_validity;
   if (known && !complete) request.floor = work.row.floor;
   request.modseq = known && !work.audit ? work.row.modseq : std::nullopt;
-  // RFC 7162 §3.1.2: an unchanged HIGHESTMODSEQ vouches for every flag.
-  const bool vouched =
-      work.source.highest_modseq && work.row.modseq && *work.source.highest_modseq == work.row.modseq->value;
   request.flags =
-      known && (!vouched || work.audit) && alive_rows(work.row.tally) + work.row.tally.of(MessageState::Vanished) > 0;
+      known && !vouched_for(work) && alive_rows(work.row.tally) + work.row.tally.of(MessageState::Vanished) > 0;
   request.beyond = known && work.beyond;
   request.descriptors = settings_.policy.needs_descriptors();
   return request;
@@ -71,6 +74,8 @@ Done Engine::take_view(Work& work, MailboxView view) {
     if (work.view.completeness == Completeness::Complete || uid >= work.row.floor) told.add(uid);
   work.view.present.merge(told);
   if (work.row.uid_validity != work.view.validity || work.row.generation == 0) return new_generation(work);
+  // Flags were not asked for: what has changed since the list of mailboxes came is for the next run.
+  if (vouched_for(work)) work.view.modseq = work.row.modseq;
   work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
   return done();
 }

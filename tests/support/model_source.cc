@@ -58,7 +58,7 @@ void ModelMailbox::set_flags(ModelMessage& message, const mail::FlagSet& flags) 
 
 void ModelMailbox::expunge(Uid uid) {
   std::erase_if(messages, [&](const ModelMessage& m) { return m.uid == uid; });
-  ++modseq;  // RFC 7162 §3.2.5
+  expunged.emplace_back(++modseq, uid.value);  // RFC 7162 §3.2.5
 }
 
 void ModelMailbox::renumber(std::mt19937_64& luck) {

@@ -35,6 +35,7 @@ struct ModelMessage {
   std::uint64_t modseq = 0;
   std::int64_t date = 0;  // INTERNALDATE, Unix seconds
   std::string wire;       // as it goes over the line, CRLF and all
+  std::string email_id;   // RFC 8474; empty: the server has none
   std::uint64_t tag = 0;  // the test's own name for it; a server does not know it
   Body body = Body::Fine;
   int bad_answers = INT32_MAX;  // after so many the body is fine
@@ -48,7 +49,12 @@ struct ModelMailbox {
   std::uint64_t validity = 1;
   std::uint64_t next_uid = 1;
   std::uint64_t modseq = 1;
-  std::deque<ModelMessage> messages;  // by UID ascending
+  std::deque<ModelMessage> messages;                              // by UID ascending
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> expunged;  // modseq, UID
+  std::string id;                                                 // MAILBOXID; empty: none
+  std::optional<std::string> validity_as;                         // what goes over the line instead; "": not said
+
+  [[nodiscard]] std::string validity_text() const { return validity_as.value_or(std::to_string(validity)); }
 
   [[nodiscard]] ModelMessage* find(mail::Uid uid);
   ModelMessage& deliver(std::string wire, mail::FlagSet flags, std::int64_t date);

@@ -30,6 +30,24 @@ TEST_CASE("engine: collects, then has nothing to do") {
   CHECK(scene.fs.effects() == effects);
 }
 
+TEST_CASE("engine: a flag that changes between the list of mailboxes and a look at other things still arrives") {
+  Scene scene;
+  scene.inbox->deliver(letter("a"), {}, kDate);
+  auto& bad = scene.inbox->deliver(letter("b"), {}, kDate);
+  bad.body = Body::Refused;
+  CHECK(scene.run_process().report->sum.failed == 1);
+  scene.server.on_step = [&](std::string_view now) -> Done {
+    if (now == "examine INBOX") {
+      scene.inbox->set_flags(scene.inbox->messages[0], flags({"\\Flagged"}));
+      scene.server.on_step = {};
+    }
+    return done();
+  };
+  CHECK(scene.run_process().report->sum.failed == 1);
+  scene.run_process();
+  CHECK(scene.copies() == "a F");
+}
+
 TEST_CASE("engine: a flag that changes after a cut run, on mail above the floor, still arrives") {
   Scene scene;
   scene.inbox->deliver(letter("a"), {}, kDate);

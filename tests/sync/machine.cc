@@ -30,7 +30,14 @@ Ending Machine::run_process(std::stop_source& stop) {
       return ending;
     }
     sync::RunContext context;
-    context.connect = [this] { return server.connect(); };
+    context.connect = connect ? connect : [this] { return server.connect(); };
+    context.wait = [this](std::chrono::milliseconds pause) {
+      waits.push_back(std::chrono::duration_cast<std::chrono::seconds>(pause).count());
+      clock.now += waits.back();
+    };
+    context.events = [this](const sync::Event& event) {
+      if (const auto* trouble = std::get_if<sync::Trouble>(&event)) troubles.push_back(trouble->text);
+    };
     context.maildir = maildir->get();
     context.ledger = &state.ledger();
     context.clock = &clock;

@@ -45,6 +45,9 @@ class Machine {
   StateFile& state;
   TestClock clock;
   sync::RunSettings settings;
+  sync::SourceFactory connect;      // empty: the model server's own
+  std::vector<std::int64_t> waits;  // seconds; the clock goes on meanwhile
+  std::vector<std::string> troubles;
 
   // A Crash that the file system or the server's hook throws ends the process, and comes out as one.
   Ending run_process(std::stop_source& stop);

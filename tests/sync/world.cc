@@ -7,9 +7,9 @@ namespace mailhaul::test {
 namespace {
 
 constexpr const char* kNames[kTroubles] = {
-    "no trouble",        "dies at an effect",    "disk gone",          "an effect fails",
-    "write-back fails",  "dies at a step",       "connection lost",    "stopped",
-    "the world changes", "dies before a commit", "dies after a commit"};
+    "no trouble",           "dies at an effect",  "disk gone", "an effect fails", "write-back fails",
+    "dies at a step",       "connection lost",    "throttled", "stopped",         "the world changes",
+    "dies before a commit", "dies after a commit"};
 
 MemoryFileSystem::Options options_of(std::uint64_t seed) {
   MemoryFileSystem::Options options;
@@ -149,6 +149,12 @@ void World::arm(Trouble trouble, std::uint64_t moment, std::stop_source& stop) {
         if (now || (count < moment + 6 && chance(30))) {
           quiet_ = false;
           return ModelServer::connection_lost();
+        }
+        return done();
+      case Trouble::Throttled:
+        if (now || (count < moment + 6 && chance(30))) {
+          quiet_ = false;
+          return Error{Scope::Account, Retry::Later, "throttled", "", 1 + static_cast<std::int64_t>(dice(600))};
         }
         return done();
       case Trouble::Stop:

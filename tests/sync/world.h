@@ -23,12 +23,13 @@ enum class Trouble {
   FailedWriteBack,  // what is not synced yet is lost, nobody is told
   DieAtStep,        // the process, while it talks to the server
   LostConnection,
+  Throttled,     // the server asks to be left alone, for longer than a run waits or not
   Stop,          // by a signal
   WorldChanges,  // mail comes and goes, flags change, while the run goes on
   DieBeforeCommit,
   DieAfterCommit,
 };
-inline constexpr int kTroubles = 11;
+inline constexpr int kTroubles = 12;
 
 // What the book says of one message.
 struct Letter {
