@@ -22,6 +22,11 @@ std::string mark() {
   return std::to_string(::getpid()) + ":" + host.data() + std::string(kOurs);
 }
 
+// Ours, or what a power cut has left of anybody's: a living program writes its lock before it gives it its name.
+bool is_nobodys(std::string_view content) {
+  return content.find_first_not_of('\0') == content.npos || content.ends_with(kOurs);
+}
+
 // Whether a lock that somebody holds may be taken away; false, too, if it is gone by now.
 Result<bool> is_dead(FileSystem& fs, Handle& directory, const std::string& name, const Clock& clock) {
   auto stat = fs.stat(directory, name);
@@ -29,7 +34,7 @@ Result<bool> is_dead(FileSystem& fs, Handle& directory, const std::string& name,
   if (!*stat) return false;
   auto content = read_file(fs, directory, name);
   if (!content) return content.error();
-  return (*stat)->modified + kStale < clock.unix_seconds() || (*content && (*content)->ends_with(kOurs));
+  return (*stat)->modified + kStale < clock.unix_seconds() || (*content && is_nobodys(**content));
 }
 
 // false: another program holds it.
@@ -74,7 +79,7 @@ Result<DotLock> DotLock::take(FileSystem& fs, const Place& place, const Clock& c
 Done DotLock::remove_dead(FileSystem& fs, Handle& directory, const std::string& name) {
   auto content = read_file(fs, directory, name);
   if (!content) return content.error();
-  if (!*content || !(*content)->ends_with(kOurs)) return done();
+  if (!*content || !is_nobodys(**content)) return done();
   auto removed = fs.remove(directory, name);
   return removed ? done() : removed.error();
 }

@@ -15,7 +15,7 @@ namespace mailhaul::store {
 // A lock file as Dovecot makes it: its existence is the lock; it says "pid:host", and one whose process is dead or that
 // is older than two minutes is nobody's. Ours bear a mark besides, where Dovecot no longer reads: as this process holds
 // the Maildir's own lock, a marked one is a dead process's and is removed at once. It is written in `tmp` and renamed,
-// so that no death leaves one without its mark.
+// so that no death leaves one without its mark; an empty one is what a power cut left.
 class DotLock {
  public:
   struct Place {
@@ -26,7 +26,7 @@ class DotLock {
   };
   // Waits at most `wait` for another program.
   static Result<DotLock> take(FileSystem& fs, const Place& place, const Clock& clock, std::chrono::milliseconds wait);
-  // A dead process's of ours goes; anybody else's stays.
+  // A dead process's of ours, or an empty one, goes; anybody else's stays.
   static Done remove_dead(FileSystem& fs, Handle& directory, const std::string& name);
   DotLock(DotLock&& other) noexcept;
   DotLock(const DotLock&) = delete;

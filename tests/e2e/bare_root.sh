@@ -5,7 +5,7 @@
 # The mirror is the one that this machine's own apt uses.
 set -euo pipefail
 top=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." && pwd)
-what=${MAILHAUL_BARE:-all}   # run: only ./run
+what=${MAILHAUL_BARE:-all}   # run: only ./run; short: ./run as root and the quick part of ./test, once
 if [ "$(id -u)" != 0 ]; then echo "SKIPPED bare_root: needs root"; exit 77; fi
 if ! command -v debootstrap >/dev/null; then
   [ -z "${CI:-}" ] || { echo "bare_root: debootstrap is missing in CI" >&2; exit 1; }
@@ -43,6 +43,7 @@ quiet() {  # nobody is left running: this shell and what ran before it are all t
 echo "== ./run, from another folder, with nothing installed"; cd /; /src/run; quiet
 [ ! -e /usr/sbin/policy-rc.d ] || { echo "policy-rc.d was left behind"; exit 1; }
 echo "== ./run once more"; /src/run; quiet
+if [ "$1" = short ]; then echo "== ./test dev"; cd /src; ./test dev; quiet; echo "bare root: all well (short)"; exit; fi
 echo "== ./run as a user"; useradd -m user; cp -r /src /home/user/src; rm -rf /home/user/src/demo /home/user/src/build
 chown -R user: /home/user/src; su user -c "cd && src/run && src/run"; quiet
 [ "$1" = run ] || { echo "== ./test"; cd /src; ./test; quiet; ./test; quiet; }

@@ -57,8 +57,8 @@ def seconds_of(date):
 class Reader:
     """A plain, blocking, lock-step IMAP client over clear text on loopback."""
 
-    def __init__(self, port, user, password):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+    def __init__(self, port, user, password, timeout=120):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.file = self.socket.makefile("rb", 1 << 18)
         self.tag = 0
         assert self.file.readline().startswith(b"* OK")

@@ -250,6 +250,11 @@ TEST_CASE("keywords: Dovecot's lock is waited for, a dead one is taken away") {
   must(deliver_all(*maildir, {{"n", "", crlf_message("x"), mail::FlagSet(0, {"other"})}}));
   CHECK_FALSE(fs.files().contains("/m/dovecot-uidlist.lock"));
 
+  // Its data had not reached the disk when the power went.
+  put(fs, "/m", "dovecot-uidlist.lock", "");
+  must(fs.set_modified(*root, "dovecot-uidlist.lock", clock.now));
+  must(deliver_all(*maildir, {{"o", "", crlf_message("x"), mail::FlagSet(0, {"third"})}}));
+
   // Nobody may need that mailbox's lock again: after an unclean end it goes with the unfinished files.
   maildir.reset();
   put(fs, "/m", "dovecot-uidlist.lock", marked);
