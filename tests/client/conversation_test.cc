@@ -337,9 +337,9 @@ TEST_CASE("a stream that breaks ends the conversation") {
 }
 
 TEST_CASE("one command: its listener gets all untagged data") {
-  InMemory memory(
-      kIn +
-      "C: $a LIST \"\" *\nS: * LIST () \"/\" One\nS: * 4 EXISTS\nS: $a OK\nC: $b LIST \"\" *\nS: $b NO [NONEXISTENT] x\neof");
+  InMemory memory(kIn +
+                  "C: $a LIST \"\" *\nS: * LIST () \"/\" One\nS: * 4 EXISTS\nS: $a OK\nC: $b LIST \"\" *\nS: $b NO "
+                  "[NONEXISTENT] x\neof");
   REQUIRE(memory.client);
   Recorder a;
   const auto good = (*memory.client)->command(imap::List{}, &a);
