@@ -242,13 +242,26 @@ Result<UidSet> ImapSource::probe(const FetchQueue::Mailbox& mailbox) {
       return Selected::on(event);
     }
     Done completed(const Command& command, const StatusText& status) override {
-      if (status.condition != Condition::Ok) failed = refused("asking for single messages", status);
+      failed = failed || status.condition != Condition::Ok;
+      not_understood = not_understood || status.condition == Condition::Bad;
       return Selected::completed(command, status);
     }
+    [[nodiscard]] bool whole() const { return open() && uids.size() == exists_; }
     UidSet uids;
-    std::optional<Error> failed;
-  } shown;
+    bool failed = false;
+    bool not_understood = false;
+  };
+  Shown shown;
   if (auto r = ask_each(mailbox, "UID", shown); !r) return r.error();
+  if (shown.not_understood) {  // GNU mailutils, of a set with a UID that is no more, against RFC 9051 §6.4.9
+    Shown all;
+    Steps steps;
+    steps.add(examine(mailbox.raw_name), all);
+    steps.add(imap::UidFetch{"1:*", "UID", {}, false}, all);
+    if (auto r = client_->converse(steps); !r) return r.error();
+    shown = all;
+    shown.failed = !all.whole();  // one more list, of a fresh selection, if it makes up EXISTS
+  }
   // An answer that is not an answer proves nothing: everything counts as still there.
   if (shown.failed || shown.validity() != mailbox.validity) return mailbox.uids;
   return mailbox.uids.intersect(shown.uids);

@@ -5,8 +5,9 @@ import os
 import sqlite3
 
 from dovecot import PASSWORD
-from harness import World, files_of, main, reports
+from harness import World, files_of, main, reports, run
 from imap_reader import Reader
+from scripted_server import ScriptedServer
 
 DAY = 86_400
 
@@ -187,6 +188,58 @@ class RemovalsTest(World):
         done = self.collect("--release-hold", "INBOXX")
         self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
         self.assertRegex(done.stderr, "mailhaul: there is no mailbox 'INBOXX'")
+
+
+class LikeMailutils:
+    """GNU imap4d in its own way: a set with a UID that is no more is BAD, an empty mailbox is a new one each time."""
+
+    def __init__(self, count):
+        self.uids, self.looked, self.bodies = list(range(1, count + 1)), 0, 0
+
+    def answer(self, line):
+        tag, command, *rest = line.decode().split(None, 2)
+        untagged = {"CAPABILITY": "* CAPABILITY IMAP4rev1\r\n", "LIST": '* LIST () "/" INBOX\r\n* LIST () "/" Empty\r\n'}.get(command, "")
+        if command in ("STATUS", "EXAMINE"):
+            self.looked += 1
+            self.selected = [] if "Empty" in rest[0] else self.uids
+            validity = 100 + self.looked if "Empty" in rest[0] else 7
+            count, following = len(self.selected), max(self.selected, default=0) + 1
+            untagged = (f"* {count} EXISTS\r\n* OK [UIDVALIDITY {validity}] .\r\n* OK [UIDNEXT {following}] .\r\n" if command == "EXAMINE" else
+                        f"* STATUS {rest[0].split()[0]} (MESSAGES {count} UIDNEXT {following} UIDVALIDITY {validity})\r\n")
+        if command == "UID" and rest[0].startswith("FETCH"):
+            wanted, items = rest[0].split(None, 2)[1:]
+            for part in wanted.split(","):
+                first, _, last = part.partition(":")
+                if not last and int(first) not in self.selected:
+                    return f"{tag} BAD UID FETCH Failed to parse message set\r\n".encode()
+                last = max(self.selected, default=0) if last == "*" else int(last or first)
+                untagged += "".join(self.message(uid, items) for uid in self.selected if min(int(first), last) <= uid <= last)
+        return f"{untagged}{tag} OK done\r\n".encode()
+
+    def message(self, uid, items):
+        body = ""
+        if "BODY" in items:
+            text = f"Subject: {uid}\r\n\r\nletter {uid}\r\n"
+            body = f" BODY[] {{{len(text)}}}\r\n{text}"
+            self.bodies += 1
+        return f'* {self.selected.index(uid) + 1} FETCH (UID {uid} FLAGS () INTERNALDATE "01-Jan-2024 10:00:00 +0000"{body})\r\n'
+
+
+class UnknownUidsTest(World):
+    def test_a_server_that_does_not_understand_uids_that_are_no_more(self):
+        model = LikeMailutils(8)
+        with ScriptedServer(answer=model.answer) as server:
+            def mailhaul(verb, *options):
+                return self.complete(run(verb, f"imap://demo@localhost:{server.port}", f"maildir:{self.mail}", "--allow-plaintext", *options))
+            mailhaul("collect")
+            self.assertEqual(model.bodies, 8)
+            for uid in (1, 4, 8):
+                model.uids.remove(uid)
+            inbox = next(one for one in reports(mailhaul("collect", "--json"))[1]["mailboxes"] if one["mailbox"] == "INBOX")
+            self.assertEqual((inbox["gone"], len(files_of(self.mail))), (3, 8))
+            mailhaul("verify")
+            mailhaul("collect", "--on-source-delete", "remove", "--grace", "0")
+            self.assertEqual((model.bodies, len(files_of(self.mail))), (8, 5))
 
 
 if __name__ == "__main__":
