@@ -98,6 +98,7 @@ class World(unittest.TestCase):
     """A Dovecot with a user `demo` whose mail is in the manifest; each test gets a fresh, empty destination."""
 
     passwords = {}
+    letter = bytes  # what of a message's octets is compared
     maxDiff = None
 
     @classmethod
@@ -136,6 +137,7 @@ class World(unittest.TestCase):
             shutil.copytree(maildir, copy / "mail", copy_function=shutil.copy2)
             self.server.add_user("reader", copy / "mail")
             with Reader(self.server.imap, "reader", PASSWORD) as reader:
+                reader.letter = self.letter
                 return reader.everything(), reader.subscriptions()
         finally:
             shutil.rmtree(copy, ignore_errors=True)
@@ -197,6 +199,14 @@ class Proxy:
 
     def release(self):
         self.released.set()
+
+    def again(self, hold_after=None, to=None):
+        """As if new, on the same port: an account is known by its port."""
+        self.released.set()
+        self.cut()
+        self.held, self.released = threading.Event(), threading.Event()
+        self.up, self.down, self.connections, self.hold_after, self.to = 0, 0, 0, hold_after, to or self.to
+        return self
 
     def cut(self):
         with self.lock:
