@@ -61,6 +61,7 @@ class Reader:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.file = self.socket.makefile("rb", 1 << 18)
         self.tag = 0
+        self.letter = bytes  # what of a message's octets is compared: all of them
         assert self.file.readline().startswith(b"* OK")
         self.command(f"LOGIN {quoted(user)} {quoted(password)}")
 
@@ -93,11 +94,15 @@ class Reader:
         self.tag += 1
         tag = f"a{self.tag}"
         if literal is not None:
-            text += f" {{{len(literal)}+}}"
-        self.socket.sendall(f"{tag} {text}\r\n".encode() + (literal + b"\r\n" if literal is not None else b""))
+            text += f" {{{len(literal)}}}"
+        self.socket.sendall(f"{tag} {text}\r\n".encode())
         untagged = []
         while True:
             response = self._response()
+            if response[0].startswith("+") and literal is not None:
+                self.socket.sendall(literal + b"\r\n")
+                literal = None
+                continue
             if response[0].startswith(tag + " "):
                 if not response[0].startswith(tag + " OK"):
                     raise RuntimeError(f"{text.split()[0]}: {response[0]}")
@@ -145,8 +150,7 @@ class Reader:
         self.command("UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])", each=one)
         return seen
 
-    @staticmethod
-    def _seen(items, literals):
+    def _seen(self, items, literals):
         def item(pattern):
             return re.search(pattern, items).group(1)
         if literals:
@@ -156,7 +160,7 @@ class Reader:
             octets = re.sub(r"\\(.)", r"\1", text).encode("utf-8", "surrogateescape")
         size = int(item(r"RFC822\.SIZE (\d+)"))
         flags = frozenset(flag.lower() for flag in item(r"FLAGS \(([^)]*)\)").split()) - {"\\recent"}
-        return Seen(hashlib.sha256(octets).hexdigest(), size, flags, seconds_of(item(r'INTERNALDATE "([^"]*)"')),
+        return Seen(hashlib.sha256(self.letter(octets)).hexdigest(), size, flags, seconds_of(item(r'INTERNALDATE "([^"]*)"')),
                     int(item(r"UID (\d+)")))
 
     def everything(self):
@@ -168,7 +172,8 @@ class Reader:
 
     def expunge(self, mailbox, uids):
         self.store(mailbox, uids, "+", ["\\Deleted"])
-        self.command(f"UID EXPUNGE {','.join(map(str, uids))}")
+        every = not any("UIDPLUS" in text for text, _ in self.command("CAPABILITY"))
+        self.command("EXPUNGE" if every else f"UID EXPUNGE {','.join(map(str, uids))}")
 
     def append(self, mailbox, octets, flags=(), at=None):
         date = time.strftime(' "%d-%b-%Y %H:%M:%S +0000"', time.gmtime(at)) if at is not None else ""
