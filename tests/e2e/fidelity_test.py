@@ -113,8 +113,11 @@ class SampleTest(World):
     def test_mutt_reads_it(self):
         need(shutil.which("mutt"), "mutt is not installed")
         self.complete(self.collect())
-        copies = self.folder / "copies"
-        count = mutt_copies(self.mail / ".Archive.2023", copies)
+        count = 0
+        for attempt in range(3):  # on a busy machine mutt sometimes looks at the mailbox again and forgets what was tagged
+            count = max(count, mutt_copies(self.mail / ".Archive.2023", self.folder / f"copies{attempt}"))
+            if count == len(self.manifest.mailboxes["Archive/2023"]):
+                break
         self.assertEqual(count, len(self.manifest.mailboxes["Archive/2023"]))
 
 
@@ -122,7 +125,7 @@ def mutt_copies(maildir, into):
     """Has mutt copy every message of a mailbox into an mbox; returns how many it wrote."""
     rc = str(into) + ".rc"
     with open(rc, "w") as file:
-        file.write("set confirmappend=no confirmcreate=no delete=no move=no quit=yes copy=no resolve=no wait_key=no\nset mbox_type=mbox\n"
+        file.write("set check_new=no confirmappend=no confirmcreate=no delete=no move=no quit=yes copy=no resolve=no wait_key=no\nset mbox_type=mbox\n"
                    f'push "<tag-pattern>~A<enter><tag-prefix><copy-message><kill-line>{into}<enter><exit>"\n')
     child, terminal = pty.fork()
     if child == 0:
