@@ -5,6 +5,7 @@
 
 #include "collector/imap_steps.h"
 #include "collector/special_use.h"
+#include "protocols/base/text.h"
 #include "protocols/imap/plea.h"
 #include "protocols/mail/mailbox_name.h"
 
@@ -208,6 +209,14 @@ Done ImapSource::list() {
 
 // STATUS one by one, pipelined, for servers without RFC 5819 and for lines that a server left out (RFC 5819 §2).
 Done ImapSource::complete_status() {
+  // Strato, for one, lists everything but INBOX, which always exists (RFC 9051 §5.1).
+  const bool guessed = std::ranges::none_of(
+      found_, [](const sync::SourceMailbox& m) { return equal_ignoring_case(m.raw_name, "INBOX"); });
+  if (guessed) {
+    auto& inbox = found_.emplace_back();
+    inbox.raw_name = "INBOX";
+    inbox.path = {"INBOX"};
+  }
   Listing listing;
   Steps steps;
   std::size_t asked = 0;
@@ -222,6 +231,7 @@ Done ImapSource::complete_status() {
   for (auto& mailbox : found_)
     if (const auto it = listing.statuses.find(mailbox.raw_name); it != listing.statuses.end())
       take(it->second, mailbox);
+  if (guessed && !found_.back().messages) found_.pop_back();
   return done();
 }
 

@@ -8,7 +8,8 @@ namespace {
 constexpr std::size_t kWindow = 1000;
 
 AccountRow read_account(const sqlite::Statement& q) {
-  return {AccountId{q.integer(0)}, std::string(q.text(1)), std::string(q.text(2))};
+  return {AccountId{q.integer(0)}, std::string(q.text(1)), std::string(q.text(2)), q.integer(3),
+          q.as<std::uint32_t>(4)};
 }
 
 Result<std::vector<GenerationRow>> read_generations(sqlite::Database& db, MailboxId mailbox) {
@@ -62,7 +63,7 @@ bool visit_window(const Window& window, const MailboxRow& mailbox, std::uint32_t
 
 Result<std::vector<AccountRow>> Ledger::accounts() {
   return impl_->read([](sqlite::Database& db) -> Result<std::vector<AccountRow>> {
-    auto q = db.use("SELECT id, identity, uuid FROM account ORDER BY id");
+    auto q = db.use("SELECT id, identity, uuid, rest_until, connections FROM account ORDER BY id");
     std::vector<AccountRow> found;
     for (;;) {
       auto row = q->step();
@@ -75,7 +76,7 @@ Result<std::vector<AccountRow>> Ledger::accounts() {
 
 Result<std::optional<AccountRow>> Ledger::account(std::string_view identity) {
   return impl_->read([&](sqlite::Database& db) -> Result<std::optional<AccountRow>> {
-    auto q = db.use("SELECT id, identity, uuid FROM account WHERE identity = ?1");
+    auto q = db.use("SELECT id, identity, uuid, rest_until, connections FROM account WHERE identity = ?1");
     q->bind(1, identity);
     auto row = q->step();
     if (!row) return row.error();

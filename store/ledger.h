@@ -53,8 +53,11 @@ std::string_view to_text(Removal removal);  // "", "meant", "done", "by its owne
 
 struct AccountRow {
   AccountId id;
-  std::string identity;  // "imap:user@host[:port]"
-  std::string uuid;      // 36 characters; also kept beside the mail
+  std::string identity;           // "imap:user@host[:port]"
+  std::string uuid;               // 36 characters; also kept beside the mail
+  std::int64_t rest_until = 0;    // Unix seconds: the server asked to be left alone until then
+  std::uint32_t connections = 0;  // so many the server allowed at once; 0: as many as were asked for
+  bool operator==(const AccountRow&) const = default;
 };
 
 struct Tally {  // per state: how many rows, and the wire octets of those whose size is known
@@ -75,6 +78,7 @@ struct MailboxRow {
   std::optional<mail::ModSeq> modseq;          // every change up to it is in the ledger; nullopt: unknown
   std::optional<std::uint64_t> exists_seen;    // EXISTS at the last clean observation
   std::optional<std::uint64_t> uid_next_seen;  // as reported then
+  std::optional<std::uint64_t> unseen_seen;    // UNSEEN then
   std::optional<std::string> mailbox_id;       // RFC 8474
   std::int64_t last_full_audit = 0;            // Unix seconds
   std::string held;                            // why removals are frozen; empty: they are not
@@ -178,6 +182,7 @@ class Ledger {
     Transaction(Transaction&&) noexcept;
 
     Result<AccountRow> add_account(std::string_view identity, std::string_view uuid);
+    Done update_account(const AccountRow& row);                                // rest_until and connections
     Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);  // row.id ignored; generation 1
     // All but id and tally; a row of another generation than the current one is refused. The same values: no write.
     Done update_mailbox(const MailboxRow& row);

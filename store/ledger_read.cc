@@ -6,10 +6,11 @@
 namespace mailhaul::store::rows {
 namespace {
 
-// The first eleven as bind_mailbox() numbers them.
-#define MAILHAUL_MAILBOX_SELECT                                                                                       \
-  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, "          \
-  "last_full_audit, held, released, mailbox.id, mailbox.generation, generation.uid_validity, " MAILHAUL_TALLY_COLUMNS \
+// The first twelve as bind_mailbox() numbers them.
+#define MAILHAUL_MAILBOX_SELECT                                                                              \
+  "SELECT raw_name, mailbox.delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, " \
+  "last_full_audit, held, released, unseen_seen, mailbox.id, mailbox.generation, "                           \
+  "generation.uid_validity, " MAILHAUL_TALLY_COLUMNS                                                         \
   " FROM mailbox JOIN generation ON generation.mailbox = mailbox.id AND generation.number = mailbox.generation "
 
 template <class T>
@@ -32,10 +33,11 @@ MailboxRow read_mailbox(const sqlite::Statement& q) {
   row.last_full_audit = q.integer(8);
   row.held = q.text(9);
   row.released = q.integer(10);
-  row.id = MailboxId{q.integer(11)};
-  row.generation = q.as<std::uint32_t>(12);
-  if (!q.is_null(13)) row.uid_validity = mail::UidValidity{q.as<std::uint64_t>(13)};
-  row.tally = read_tally(q, 14);
+  row.unseen_seen = optional_integer<std::uint64_t>(q, 11);
+  row.id = MailboxId{q.integer(12)};
+  row.generation = q.as<std::uint32_t>(13);
+  if (!q.is_null(14)) row.uid_validity = mail::UidValidity{q.as<std::uint64_t>(14)};
+  row.tally = read_tally(q, 15);
   return row;
 }
 
@@ -141,6 +143,7 @@ void bind_mailbox(sqlite::Statement& q, const MailboxRow& row) {
   q.bind(9, row.last_full_audit);
   q.bind_text(10, row.held);
   q.bind(11, row.released);
+  q.bind(12, row.unseen_seen);
 }
 
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,

@@ -60,7 +60,7 @@ Tally read_tally(const sqlite::Statement& statement, int first);
 
 Result<std::vector<MailboxRow>> mailboxes(sqlite::Database& db, AccountId account);
 Result<MailboxRow> mailbox(sqlite::Database& db, MailboxId id);
-void bind_mailbox(sqlite::Statement& statement, const MailboxRow& row);  // parameters 1 … 11, as in mailbox_columns
+void bind_mailbox(sqlite::Statement& statement, const MailboxRow& row);  // parameters 1 … 12, as in mailbox_columns
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
                                          std::size_t limit);
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,

@@ -46,6 +46,16 @@ Result<AccountRow> Ledger::Transaction::add_account(std::string_view identity, s
   });
 }
 
+Done Ledger::Transaction::update_account(const AccountRow& row) {
+  return impl_->attempt([&] {
+    auto q = impl_->db.use("UPDATE account SET rest_until = ?2, connections = ?3 WHERE id = ?1");
+    q->bind(1, row.id.value);
+    q->bind(2, row.rest_until);
+    q->bind(3, row.connections);
+    return q->run();
+  });
+}
+
 Result<MailboxRow> Ledger::Transaction::add_mailbox(AccountId account, const MailboxRow& row) {
   return impl_->attempt([&] { return impl_->add_mailbox(account, row); });
 }

@@ -224,11 +224,10 @@ Done Ledger::Transaction::Impl::add_generation(MailboxId mailbox, std::uint32_t 
 Result<MailboxRow> Ledger::Transaction::Impl::add_mailbox(AccountId account, const MailboxRow& row) {
   auto q = db.use(
       "INSERT INTO mailbox (raw_name, delimiter, destination, floor, modseq, exists_seen, uid_next_seen, mailbox_id, "
-      "last_full_audit, held, released, account, generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
-      "?12, "
-      "1)");
+      "last_full_audit, held, released, unseen_seen, account, generation) "
+      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)");
   rows::bind_mailbox(*q, row);
-  q->bind(12, account.value);
+  q->bind(13, account.value);
   if (auto ok = q->run(); !ok) return ok.error().in("add mailbox " + printable(row.raw_name));
   const MailboxId id{db.last_id()};
   if (auto ok = add_generation(id, 1, row.uid_validity); !ok) return ok.error();
@@ -245,10 +244,10 @@ Done Ledger::Transaction::Impl::update_mailbox(const MailboxRow& row) {
   if (*now == row) return done();
   auto q = db.use(
       "UPDATE mailbox SET raw_name = ?1, delimiter = ?2, destination = ?3, floor = ?4, modseq = ?5, exists_seen = ?6, "
-      "uid_next_seen = ?7, mailbox_id = ?8, last_full_audit = ?9, held = ?10, released = ?11 "
-      "WHERE id = ?12");
+      "uid_next_seen = ?7, mailbox_id = ?8, last_full_audit = ?9, held = ?10, released = ?11, "
+      "unseen_seen = ?12 WHERE id = ?13");
   rows::bind_mailbox(*q, row);
-  q->bind(12, row.id.value);
+  q->bind(13, row.id.value);
   if (auto ok = q->run(); !ok) return ok;
   if (now->uid_validity == row.uid_validity) return done();
   auto validity = db.use("UPDATE generation SET uid_validity = ?3 WHERE mailbox = ?1 AND number = ?2");

@@ -84,6 +84,13 @@ Result<store::AccountRow> find_account(store::Maildir& maildir, store::Ledger& l
 
 Result<Report> Engine::go() {
   if (auto account = open_account(); !account) return account.error();
+  auto outcome = all_mailboxes();
+  if (auto noted = note_limits(); !noted && outcome && outcome->error.empty()) outcome->error = noted.error().what;
+  return outcome;
+}
+
+Result<Report> Engine::all_mailboxes() {
+  if (auto allowed = recall_limits(); !allowed) return allowed.error();
   auto mailboxes = on_source([](Source& source) { return source.mailboxes(); });
   if (!mailboxes) return mailboxes.error();
   if (auto laid = lay_out(*std::move(mailboxes)); !laid) return laid.error();
@@ -344,19 +351,6 @@ Done Engine::reconnect(const Error& why) {
   const std::chrono::milliseconds pause{500LL << std::min<std::size_t>(failures_in_a_row_, 6)};
   tell(Trouble{why.what + "; connecting again"});
   if (context_.wait) context_.wait(pause);
-  if (context_.stop.stop_requested()) return why;
-  return done();
-}
-
-Done Engine::be_patient(const Error& why) {
-  if (context_.stop.stop_requested()) return why;
-  const auto pause = patience_.next(why);
-  if (!pause) {
-    come_back_ = context_.clock->unix_seconds() + patience_.due().count();
-    return why;
-  }
-  tell(Trouble{why.what + "; waiting " + std::to_string(pause->count()) + " s"});
-  if (context_.wait) context_.wait(*pause);
   if (context_.stop.stop_requested()) return why;
   return done();
 }

@@ -24,6 +24,7 @@ class Engine {
   using Group = std::span<Work>;
 
   // engine.cc
+  Result<Report> all_mailboxes();
   Done open_account();
   Done lay_out(std::vector<SourceMailbox> mailboxes);
   Done place_new_mailboxes(const std::vector<Work*>& newcomers);
@@ -40,8 +41,11 @@ class Engine {
   template <class Step>
   auto on_source(Step step) -> decltype(step(std::declval<Source&>()));
   Done reconnect(const Error& why);
+  // limits.cc
   // Waits as the server asks; an Error when that takes too long, or when the run is stopped meanwhile.
   Done be_patient(const Error& why);
+  Done recall_limits();
+  Done note_limits();
   Result<Source*> connected();
 
   // observe.cc
@@ -53,6 +57,13 @@ class Engine {
   Done settle_files_of_the_old(Work& work, store::Ledger::Transaction& transaction, const KeyOf& key_of);
   Result<bool> accounts_for_exists(Work& work, bool complete);
   Done prove_vanished(Work& work, std::size_t index);
+  Done prove(Work& work, std::size_t index, const UidSet& missing);
+  Done hot_flags(const Work& work, ObserveRequest& request);
+  // identity.cc
+  Done check_identity(Work& work, std::size_t index);
+  Done suspect(Work& work);
+  Result<UidSet> reappeared(const Work& work);
+  Result<bool> same_messages(Work& work, std::size_t index);
   Done plan_mailbox(Work& work, std::size_t index);
   Done plan_window(Work& work, std::size_t index, std::span<const Uid> uids);
   Result<LedgerWindow> load(const Work& work, std::span<const Uid> uids);
@@ -110,7 +121,8 @@ class Engine {
   std::size_t failures_in_a_row_ = 0;
   Patience patience_;
   std::int64_t come_back_ = 0;
-  std::size_t connections_;                              // that the server has allowed so far
+  std::size_t connections_;  // that the server has allowed so far
+  bool helpers_tried_ = false;
   bool helper_lost_ = false;                             // an additional connection went, and work with it
   std::optional<std::pair<std::size_t, Uid>> broke_at_;  // the body that was open, or due, when a connection went
   bool broke_open_ = false;                              // it was open

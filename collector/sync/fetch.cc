@@ -126,6 +126,7 @@ Done Engine::fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Com
   Done others = done();
   std::size_t lost = 0;
   std::vector<std::jthread> more;
+  helpers_tried_ = helpers_tried_ || (!alone && connections_ > 1);
   for (std::size_t n = 1; n < (alone ? 1 : connections_); ++n)
     more.emplace_back([&] {
       auto connection = context_.connect();

@@ -9,6 +9,7 @@ namespace {
 using store::MessageState;
 
 constexpr std::size_t kWindow = 2048;  // UIDs planned at once
+constexpr std::uint64_t kHot = 2000;   // messages whose flags are looked at each time where nothing tells of changes
 constexpr std::uint32_t kGap = 256;    // UIDs nearer than this are read from the ledger in one stretch
 
 // RFC 7162 §3.1.2: an unchanged HIGHESTMODSEQ vouches for every flag.
@@ -42,19 +43,45 @@ Done Engine::observe(Group group) {
     if (!rows) return rows.error();
     work.beyond = !rows->empty();
   }
-  for (auto& work : group)
+  for (auto& work : group) {
     requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), work.audit));
+    if (auto r = hot_flags(work, requests.back()); !r) return r;
+  }
   auto views = on_source([&](Source& source) { return source.observe(requests); });
   if (!views) return views.error();
   std::vector<std::size_t> again;
   for (auto& view : *views) {
     const auto index = view.index;
     if (auto r = take_view(group[index], std::move(view)); !r) return r;
+    if (auto r = suspect(group[index]); !r) return r;
     auto accounted = accounts_for_exists(group[index], group[index].view.completeness == Completeness::Complete);
     if (!accounted) return accounted.error();
-    if (group[index].observed && !*accounted) again.push_back(index);
+    auto& work = group[index];
+    if (work.observed && *accounted && !work.told_gone.empty())
+      if (auto r = prove(work, static_cast<std::size_t>(&work - works_.data()), work.told_gone); !r) return r;
+    if (work.observed && (!*accounted || (!work.told_gone.empty() && !work.clean))) again.push_back(index);
   }
-  return again.empty() ? done() : reobserve(group, again);
+  if (!again.empty())
+    if (auto r = reobserve(group, again); !r) return r;
+  for (auto& work : group)
+    if (auto r = check_identity(work, static_cast<std::size_t>(&work - works_.data())); !r) return r;
+  return done();
+}
+
+// Without mod-sequences: the newest messages each time, all of them when the number of unseen ones has changed, and
+// once a day.
+Done Engine::hot_flags(const Work& work, ObserveRequest& request) {
+  const auto& row = work.row;
+  if (!request.flags || work.audit || row.modseq || work.source.highest_modseq || row.id.value == 0) return done();
+  if (work.source.unseen && work.source.unseen != row.unseen_seen) return done();
+  constexpr MessageState kDelivered[] = {MessageState::Delivered, MessageState::Vanished};
+  auto known = context_.ledger->uids(row.id, row.generation, kDelivered);
+  if (!known) return known.error();
+  const auto many = known->size();
+  if (many <= kHot) return done();
+  known->take_front(many - kHot, SIZE_MAX);
+  request.flags_of = *std::move(known);
+  return done();
 }
 
 Done Engine::take_view(Work& work, MailboxView view) {
@@ -148,18 +175,24 @@ Result<bool> Engine::accounts_for_exists(Work& work, bool complete) {
     return alive_rows(work.row.tally) == 0;  // otherwise the rows are yet to be compared with it
   }
   if (work.fresh_generation) return false;  // a delta of another life
+  if (work.suspect) return false;
   UidSet fresh = work.view.present;
+  UidSet gone = work.view.vanished;
   const auto told = work.view.changes.uids();
-  if (work.beyond || !told.empty()) {
+  if (work.beyond || !told.empty() || !gone.empty()) {
     constexpr MessageState kAlive[] = {MessageState::Listed, MessageState::Delivered, MessageState::Excluded,
                                        MessageState::Failed};
     auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
     if (!known) return known.error();
     for (const auto uid : told) fresh.add(uid);  // below the floor, too: what had gone may be there again
+    gone = gone.intersect(*known).minus(fresh);
     fresh = fresh.minus(*known);
   }
-  work.clean = alive_rows(work.row.tally) + fresh.size() == work.view.exists;
-  return work.clean;
+  work.clean = alive_rows(work.row.tally) + fresh.size() == work.view.exists + gone.size();
+  if (!work.clean) return false;
+  work.told_gone = std::move(gone);
+  // Where copies may be touched, nothing less than the whole list will do.
+  return work.told_gone.empty() || settings_.policy.on_source_delete == OnSourceDelete::Keep;
 }
 
 // The full list of UIDs, for mailboxes whose count does not add up; then proof, by a second kind of question, for what
@@ -190,7 +223,11 @@ Done Engine::prove_vanished(Work& work, std::size_t index) {
                                      MessageState::Failed};
   auto known = context_.ledger->uids(work.row.id, work.row.generation, kAlive);
   if (!known) return known.error();
-  auto missing = known->minus(work.view.present);
+  return prove(work, index, known->minus(work.view.present));
+}
+
+// What one kind of evidence calls gone is asked for: the other kind.
+Done Engine::prove(Work& work, std::size_t index, const UidSet& missing) {
   if (missing.empty() || !work.clean) return done();  // a list that contradicts EXISTS proves nothing
   auto shown = on_source([&](Source& source) { return source.probe(work.fetch(index, missing)); });
   if (!shown) return shown.error();

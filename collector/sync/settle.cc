@@ -182,12 +182,17 @@ Done Engine::move_cursors(Group group) {
     auto row = work.row;
     const auto top = work.view.present.highest();
     row.floor = Uid{std::max(row.floor.value, top ? top->value + 1 : 1)};
+    // A server that has gone back in time gives out UIDs again that are below the floor.
+    if (work.clean && work.suspect && work.view.completeness == Completeness::Complete)
+      row.floor = Uid{top ? top->value + 1 : 1};
+    if (work.source.mailbox_id) row.mailbox_id = work.source.mailbox_id;
     if (work.clean && work.view.uid_next && *work.view.uid_next <= UINT32_MAX)
       row.floor = Uid{std::max(row.floor.value, static_cast<std::uint32_t>(*work.view.uid_next))};
     if (work.clean) {
       row.exists_seen = work.view.exists;
       row.uid_next_seen = work.view.uid_next;
       row.modseq = work.view.modseq;
+      row.unseen_seen = work.source.unseen;
     }
     // Daily, and after whatever did not add up, everything is looked at.
     if (!work.clean)
@@ -197,7 +202,8 @@ Done Engine::move_cursors(Group group) {
     const auto same = [&] {
       return row.floor == work.row.floor && row.exists_seen == work.row.exists_seen &&
              row.uid_next_seen == work.row.uid_next_seen && row.modseq == work.row.modseq &&
-             row.last_full_audit == work.row.last_full_audit;
+             row.last_full_audit == work.row.last_full_audit && row.unseen_seen == work.row.unseen_seen &&
+             row.mailbox_id == work.row.mailbox_id;
     };
     if (same()) continue;
     work.row = row;

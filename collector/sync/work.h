@@ -55,6 +55,8 @@ struct Work {
   bool needed = false;
   bool removals = false;  // windows planned now are of vanished messages whose copies may be touched
   bool audit = false;     // the whole list and all flags, whatever STATUS says
+  bool suspect = false;   // the server seems to have gone back in time: are the UIDs still the same messages?
+  UidSet told_gone;       // alive rows that the server calls vanished, while the count bears it out
   UidSet vanished;        // proved
   Intentions todo;
   std::uint64_t delivered_before = 0;

@@ -63,6 +63,7 @@ void ModelMailbox::expunge(Uid uid) {
 
 void ModelMailbox::renumber(std::mt19937_64& luck) {
   ++validity;
+  expunged.clear();
   std::ranges::shuffle(messages, luck);
   next_uid = 1 + luck() % 5;
   for (auto& message : messages) {
@@ -180,9 +181,16 @@ Result<MailboxView> ModelSource::look(const ObserveRequest& request) {
 
   if (auto r = server_.step("flags of " + request.raw_name); !r) return r.error();
   if (!request.flags || box->validity != opened_as) return view;
+  if (server_.traits.resync && server_.traits.condstore && request.modseq) {
+    for (const auto& [when, uid] : box->expunged)
+      if (when > request.modseq->value) view.vanished.add(Uid{uid});
+    if (server_.traits.false_vanished && !box->messages.empty() && chance(4))
+      view.vanished.add(box->messages[server_.luck_() % box->messages.size()].uid);
+  }
   for (const auto& message : box->messages) {
     const bool asked = request.floor.value <= 1 || request.beyond || message.uid < request.floor;
     const bool changed = !server_.traits.condstore || !request.modseq || message.modseq > request.modseq->value;
+    if (request.flags_of && !request.modseq && !request.flags_of->contains(message.uid)) continue;
     if (asked && changed) view.changes.add(message.uid, message.flags);
   }
   return view;

@@ -77,7 +77,9 @@ class ModelServer {
     bool condstore = true;
     bool status = true;  // STATUS comes with the list of mailboxes
     bool uid_next = true;
-    bool chatty = false;  // unsolicited FETCH data, messages not asked for, bodies sent twice
+    bool resync = false;          // VANISHED is told (with condstore) …
+    bool false_vanished = false;  // … of living messages, too, now and then
+    bool chatty = false;          // unsolicited FETCH data, messages not asked for, bodies sent twice
     bool uid_after_body = false;
     bool shuffled = false;  // messages of a FETCH come in any order
   };

@@ -69,7 +69,10 @@ void World::deliver_some() {
     auto& message = box.messages.back();
     if (twin != letters_.end() && chance(50)) {
       letters_[tag].date = message.date = twin->second.date;
-      if (kind_.renumbers && twin->second.mailbox == box.name) letters_[tag].blurred = twin->second.blurred = true;
+      for (auto& [other, letter] : letters_)  // a twin of a twin is one, too
+        if (kind_.renumbers && other != tag && letter.mailbox == box.name && letter.date == message.date &&
+            letter.wire == message.wire)
+          letters_[tag].blurred = letter.blurred = true;
     }
     if (kind_.troubles && chance(10)) {
       message.body = static_cast<Body>(1 + dice(6));

@@ -105,6 +105,17 @@ TEST_CASE("limits: a wait that is longer than a run waits is not begun") {
   CHECK(scene.waits.empty());
   CHECK(report.come_back == now + 7200);
   CHECK(report.sum.failed == 0);
+  // B35: remembered, so that nobody starts again and again.
+  scene.imap.answer = {};
+  scene.imap.lines.clear();
+  scene.clock.now += 3600;
+  const auto ending = scene.run_process();
+  CHECK_FALSE(ending.report);
+  CHECK(ending.error.find("left alone") != std::string::npos);
+  CHECK(scene.imap.lines.empty());
+  CHECK(scene.waits.empty());
+  scene.clock.now += 3600;
+  CHECK(scene.run().complete());
 }
 
 TEST_CASE("limits: B36 fewer connections than asked for: it completes on those there are, and asks for no more") {
@@ -124,6 +135,11 @@ TEST_CASE("limits: B36 fewer connections than asked for: it completes on those t
   CHECK(report.sum.delivered == 40);
   CHECK(scene.imap.connections() == 1);
   CHECK(scene.troubles.size() == 3);
+  // Remembered: one more than there were is tried, no three.
+  scene.deliver(1);
+  scene.troubles.clear();
+  CHECK(scene.run().complete());
+  CHECK(scene.troubles.size() == 1);
 }
 
 TEST_CASE("limits: B36 a greeting that says BYE in the middle of a run") {

@@ -32,6 +32,8 @@ void World::begin() {
   act_policy();
   server.traits.condstore = chance(60);
   server.traits.status = chance(75);
+  server.traits.resync = chance(60);
+  server.traits.false_vanished = chance(20);
   server.traits.uid_next = chance(85);
   server.traits.chatty = chance(25);
   server.traits.uid_after_body = chance(20);

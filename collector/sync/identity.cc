@@ -1,0 +1,77 @@
+// Are the UIDs still those messages? RFC 9051 §2.3.1.1 says so as long as UIDVALIDITY stays; servers that were restored
+// from a backup, or that give UIDs out again, know better. A look at a few messages tells.
+#include <algorithm>
+
+#include "collector/sync/engine.h"
+
+namespace mailhaul::sync {
+
+using store::MessageState;
+
+namespace {
+
+constexpr std::uint64_t kSample = 20;  // the newest: theirs are the UIDs that are given out again
+
+// Some servers rewrite a Message-ID or a header field now and then; a message that differs in all is another one.
+bool another(const store::MessageRow& row, const mail::Evidence& seen) {
+  return row.header_digest != seen.header_digest && (row.message_id != seen.message_id || row.message_id.empty());
+}
+
+}  // namespace
+
+// UIDNEXT and HIGHESTMODSEQ never go back (RFC 9051 §2.3.1.1, RFC 7162 §3.1), and what has vanished stays so. Where
+// that is not true, only the whole list and a look at some messages can tell what the UIDs mean.
+Done Engine::suspect(Work& work) {
+  if (!work.observed || work.fresh_generation || work.row.id.value == 0) return done();
+  work.suspect = (work.view.uid_next && *work.view.uid_next < work.row.floor.value) ||
+                 (work.view.modseq && work.row.modseq && *work.view.modseq < *work.row.modseq);
+  if (work.suspect) return done();
+  auto again = reappeared(work);
+  if (!again) return again.error();
+  work.suspect = !again->empty();
+  return done();
+}
+
+Result<UidSet> Engine::reappeared(const Work& work) {
+  constexpr MessageState kVanished[] = {MessageState::Vanished};
+  auto vanished = context_.ledger->uids(work.row.id, work.row.generation, kVanished);
+  if (!vanished) return vanished;
+  return vanished->intersect(work.view.present);
+}
+
+Result<bool> Engine::same_messages(Work& work, std::size_t index) {
+  constexpr MessageState kDelivered[] = {MessageState::Delivered};
+  auto known = context_.ledger->uids(work.row.id, work.row.generation, kDelivered);
+  if (!known) return known.error();
+  auto sample = known->intersect(work.view.present);
+  if (const auto many = sample.size(); many > kSample) sample.take_front(many - kSample, SIZE_MAX);
+  auto again = reappeared(work);
+  if (!again) return again.error();
+  sample.merge(again->take_front(kSample, SIZE_MAX));
+  if (sample.empty()) return true;
+  auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, sample)); });
+  if (!headers) return headers.error();
+  for (const auto& header : *headers) {
+    if (!sample.contains(header.uid)) continue;
+    auto rows = context_.ledger->messages(work.row.id, work.row.generation, header.uid, header.uid, 1);
+    if (!rows) return rows.error();
+    if (!rows->empty() && another(rows->front(), header.evidence)) return false;
+  }
+  return true;
+}
+
+// After the whole list was seen: daily, and when the server's numbers went back. Another message under a known UID
+// makes the mailbox a new generation: what is recognised keeps its copy, the rest is fetched.
+Done Engine::check_identity(Work& work, std::size_t index) {
+  if (!work.observed || !work.clean || work.fresh_generation || work.row.id.value == 0 || settings_.dry_run)
+    return done();
+  if (work.view.completeness != Completeness::Complete || !(work.suspect || work.audit)) return done();
+  auto same = same_messages(work, index);
+  if (!same) return same.error();
+  if (*same) return done();
+  tell(Trouble{work.report.name + ": other messages under known UIDs; looking at all of them anew"});
+  work.vanished = {};
+  return new_generation(work);
+}
+
+}  // namespace mailhaul::sync
