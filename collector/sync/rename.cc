@@ -89,6 +89,7 @@ Done Engine::recognise_renames(const std::vector<SourceMailbox>& listed, const s
   };
   const auto astray = [&](const store::MailboxRow& row) {  // its own name does not lead to it
     const auto* now = status_of(row.raw_name);
+    if (now && now->mailbox_id && row.mailbox_id) return *now->mailbox_id != *row.mailbox_id;
     return !now || (now->uid_validity && row.uid_validity && *now->uid_validity != row.uid_validity->value);
   };
   std::vector<store::MailboxRow> lost;
@@ -103,7 +104,10 @@ Done Engine::recognise_renames(const std::vector<SourceMailbox>& listed, const s
       if (row->raw_name == mailbox.raw_name) continue;
       const bool same_life = !mailbox.uid_validity || *mailbox.uid_validity == row->uid_validity->value;
       const bool grown = !mailbox.uid_next || !row->uid_next_seen || *mailbox.uid_next >= *row->uid_next_seen;
-      auto same = same_life && grown ? same_uids(*row, mailbox) : Result<bool>(false);
+      // RFC 8474 §4: the same through every RENAME, and never another's.
+      const bool told = mailbox.mailbox_id && row->mailbox_id;
+      if (told && *mailbox.mailbox_id != *row->mailbox_id) continue;
+      auto same = told ? Result<bool>(true) : same_life && grown ? same_uids(*row, mailbox) : Result<bool>(false);
       if (same && !*same && own == known.end() && !status_of(row->raw_name)) same = same_messages(*row, mailbox);
       if (!same) return same.error();
       if (!*same) continue;

@@ -189,6 +189,7 @@ Done Engine::move_cursors(Group group) {
       row.uid_next_seen = work.view.uid_next;
       row.modseq = work.view.modseq;
     }
+    if (work.source.mailbox_id) row.mailbox_id = work.source.mailbox_id;
     // Daily, and after whatever did not add up, everything is looked at.
     if (!work.clean)
       row.last_full_audit = 0;
@@ -197,7 +198,7 @@ Done Engine::move_cursors(Group group) {
     const auto same = [&] {
       return row.floor == work.row.floor && row.exists_seen == work.row.exists_seen &&
              row.uid_next_seen == work.row.uid_next_seen && row.modseq == work.row.modseq &&
-             row.last_full_audit == work.row.last_full_audit;
+             row.last_full_audit == work.row.last_full_audit && row.mailbox_id == work.row.mailbox_id;
     };
     if (same()) continue;
     work.row = row;

@@ -46,6 +46,7 @@ struct ModelMailbox {
   char delimiter = '/';
   bool selectable = true;
   bool subscribed = false;
+  std::optional<std::string> id;  // MAILBOXID
   std::uint64_t validity = 1;
   std::uint64_t next_uid = 1;
   std::uint64_t modseq = 1;

@@ -82,6 +82,26 @@ TEST_CASE("rename: two mailboxes that change names") {
   CHECK(scene.in(".B") == ".B: 9");
 }
 
+TEST_CASE("rename: MAILBOXID decides without a question, even where nothing was delivered yet") {
+  Renaming scene;
+  auto& work = scene.box("Work", 0, 7);
+  auto& twin = scene.box("Twin", 3, 7);
+  work.id = "F1";
+  twin.id = "F2";
+  scene.clean();
+  work.name = "Projects";
+  twin.name = "Other";
+  const auto bodies = scene.server.bodies();
+  const auto report = scene.clean();
+  CHECK(scene.server.bodies() == bodies);
+  CHECK(scene.of(report, "Projects").destination == ".Work");
+  CHECK(scene.of(report, "Other").destination == ".Twin");
+
+  twin.id = "F3";  // the same messages under the same UIDs, and yet the server says that it is another mailbox
+  twin.name = "Third";
+  CHECK(scene.of(scene.clean(), "Third").renamed_from.empty());
+}
+
 TEST_CASE("rename: the same UIDVALIDITY and UIDs alone are no evidence") {
   Renaming scene;
   scene.box("Work", 5, 7);
