@@ -93,6 +93,10 @@ std::string report_text(const sync::Report& report, bool dry_run) {
     if (!m.held.empty())
       out += "held: " + printable(m.name) + ": " + m.held +
              "; no copy is touched there until you say: mailhaul collect --release-hold '" + printable(m.name) + "'\n";
+  for (const auto& m : report.mailboxes)
+    if (!m.renamed_from.empty())
+      out += "renamed at the source: " + printable(m.renamed_from) + " is " + printable(m.name) +
+             " now; its copies stay where they are\n";
   for (const auto& name : report.unlisted)
     out += "not listed by the server: " + printable(name) + "; whether it still exists is unknown, its copies stay\n";
   if (flags > 0) out += "flags levelled on " + std::to_string(flags) + " messages\n";
@@ -124,8 +128,10 @@ std::string report_json(const sync::Report& report, bool dry_run) {
     entry["exists"] = m.exists ? nlohmann::json(*m.exists) : nlohmann::json();
     entry["flags"] = m.flags;
     entry["adopted"] = m.adopted;
+    entry["moved"] = m.moved;
     entry["removed"] = m.removed;
     entry["marked"] = m.marked;
+    if (!m.renamed_from.empty()) entry["renamed_from"] = m.renamed_from;
     entry["held"] = m.held.empty() ? nlohmann::json() : nlohmann::json(m.held);
     entry["error"] = m.error.empty() ? nlohmann::json() : nlohmann::json(m.error);
     out["mailboxes"].push_back(std::move(entry));

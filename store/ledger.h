@@ -104,7 +104,7 @@ struct MessageRow {
   std::string reason;       // excluded, failed: why, with the server's own words
   std::uint32_t attempts = 0;
   std::int64_t next_try = 0;       // Unix seconds; 0: now
-  std::int64_t missing_since = 0;  // Unix seconds, when a vanished message was proved to be; 0: not missed
+  std::int64_t missing_since = 0;  // Unix seconds, when a vanished message was proved to be; 0: not missed (moved)
   Removal removal = Removal::None;
   bool operator==(const MessageRow&) const = default;
 };
@@ -210,6 +210,9 @@ class Ledger {
     // Present again: Delivered with the copy it has; without one (removed by policy) `relist` makes it Listed.
     Done revive(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
     Done relist(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);  // drops its copies' rows
+    // Of a vanished row whose message is in another mailbox now: missing_since 0, no grace period, no part in any
+    // count.
+    Done not_missing(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
     // Of a vanished row; Done drops its copies' rows.
     Done set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal);
     // Flags: the intent, then the settled base.

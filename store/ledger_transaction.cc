@@ -149,6 +149,15 @@ Done Ledger::Transaction::relist(MailboxId mailbox, std::uint32_t generation, ma
   });
 }
 
+Done Ledger::Transaction::not_missing(MailboxId mailbox, std::uint32_t generation, mail::Uid uid) {
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    return impl_->change(**life, uid, MessageState::Vanished,
+                         "UPDATE message SET missing_since = ?3 WHERE id = ?1 AND state = ?2", 0);
+  });
+}
+
 Done Ledger::Transaction::set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal) {
   if (removal == Removal::Done)
     if (auto dropped = remove_placement(mailbox, generation, uid); !dropped) return dropped;

@@ -149,24 +149,28 @@ Done Engine::open_account() {
 }
 
 Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
-  std::map<std::string, store::MailboxRow> known;
+  KnownMailboxes known;
   if (context_.ledger && account_.id.value != 0) {
     auto rows = context_.ledger->mailboxes(account_.id);
     if (!rows) return rows.error();
     for (auto& row : *rows) known.emplace(row.raw_name, std::move(row));
   }
-  for (const auto& [name, row] : known)
-    if (std::ranges::find(mailboxes, name, &SourceMailbox::raw_name) == mailboxes.end())
-      unlisted_.push_back(mail::display_name(name));
   MailboxesSeen seen;
   std::vector<Work*> newcomers;
   // What cannot hold mail needs no place: in a Maildir++ a parent is there because its children are.
+  const auto everything = mailboxes;
   std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !m.selectable || !settings_.wanted(m); });
+  if (auto renamed = recognise_renames(mailboxes, everything, known); !renamed) return renamed;
+  for (const auto& [name, row] : known)
+    if (std::ranges::find(everything, name, &SourceMailbox::raw_name) == everything.end())
+      unlisted_.push_back(mail::display_name(name));
   works_.reserve(mailboxes.size());
   for (auto& mailbox : mailboxes) {
     auto& work = works_.emplace_back();
     work.source = std::move(mailbox);
     work.report.name = joined(work.source.path);
+    if (const auto it = renamed_.find(work.source.raw_name); it != renamed_.end())
+      work.report.renamed_from = it->second;
     ++seen.mailboxes;
     seen.messages += work.source.messages.value_or(0);
     if (const auto it = known.find(work.source.raw_name); it != known.end()) {
@@ -307,6 +311,7 @@ Done Engine::process(Group group) {
   if (settings_.dry_run) return done();
   if (auto r = say(group); !r) return r;
   if (auto r = level_flags(group); !r) return r;
+  if (auto r = recognise_moves(group); !r) return r;
   auto fetched = fetch(group);
   // What was fetched before a failure is settled; the cursors of mailboxes that were observed cleanly may move all the
   // same, because undelivered rows carry themselves.

@@ -1,6 +1,7 @@
 // Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, rebind.cc new
-// UIDs for old rows, removals.cc what becomes of the copies of vanished messages, settle.cc the local effects (say,
-// adopt, level flags, cursors), fetch.cc the bodies.
+// UIDs for old rows, rename.cc new names for old mailboxes, moves.cc messages from one mailbox to another,
+// removals.cc what becomes of the copies of vanished
+// messages, settle.cc the local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
 #pragma once
 #include <map>
 #include <memory>
@@ -22,6 +23,8 @@ class Engine {
 
  private:
   using Group = std::span<Work>;
+  using KnownMailboxes = std::map<std::string, store::MailboxRow>;  // by raw name
+  using Renames = std::vector<std::pair<store::MailboxRow, const SourceMailbox*>>;
 
   // engine.cc
   Result<Report> all_mailboxes();
@@ -75,6 +78,27 @@ class Engine {
   Result<bool> load_orphans(const Work& work,
                             const std::function<void(std::uint32_t, const store::MessageRow&)>& visit);
 
+  // rename.cc
+  Done recognise_renames(const std::vector<SourceMailbox>& listed, const std::vector<SourceMailbox>& everything,
+                         KnownMailboxes& known);
+  Result<bool> same_uids(const store::MailboxRow& row, const SourceMailbox& mailbox);
+  Result<bool> same_messages(const store::MailboxRow& row, const SourceMailbox& mailbox);
+  Done rename_rows(Renames renames, KnownMailboxes& known);
+
+  // moves.cc
+  struct Lost {
+    Work* work;
+    store::MessageRow what;
+  };
+  struct Found {
+    Work* work;
+    Headers what;
+  };
+  Done recognise_moves(Group group);
+  Result<std::vector<Lost>> lately_lost();
+  Result<std::vector<Found>> just_found(Group group, std::size_t lost);
+  Result<bool> bring(const Lost& from, const Found& message, Batch& batch);
+
   // removals.cc
   Done remove_vanished();
   Done hold_anomalies();
@@ -117,7 +141,8 @@ class Engine {
   std::mutex settled_mutex_;
   std::mutex tell_mutex_;
   bool laid_out_ = false;
-  std::vector<std::string> unlisted_;  // mailboxes of the ledger that the server did not list
+  std::map<std::string, std::string> renamed_;  // raw name now, name before
+  std::vector<std::string> unlisted_;           // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
   Patience patience_;
   std::int64_t come_back_ = 0;

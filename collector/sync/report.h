@@ -37,9 +37,11 @@ struct MailboxReport {
   std::uint64_t flags = 0;              // messages whose flags were levelled
   std::uint64_t adopted = 0;            // of `delivered`: their file was there already
   std::uint64_t rebound = 0;            // of `already`: recognised under a new UIDVALIDITY, not downloaded again
+  std::uint64_t moved = 0;              // of `delivered`: copied from the mailbox they were in, not downloaded
   std::uint64_t removed = 0;            // copies of vanished messages removed by this run
   std::uint64_t marked = 0;             // … marked $SourceGone by it
   std::string held;                     // why removals are frozen; empty: they are not
+  std::string renamed_from;             // what it was called at the source until this run; empty: the same
   bool planned_only = false;
   [[nodiscard]] bool sums_up() const { return !exists || *exists == count.listed - count.gone; }
 };

@@ -185,7 +185,6 @@ Done Engine::move_cursors(Group group) {
     // A server that has gone back in time gives out UIDs again that are below the floor.
     if (work.clean && work.suspect && work.view.completeness == Completeness::Complete)
       row.floor = Uid{top ? top->value + 1 : 1};
-    if (work.source.mailbox_id) row.mailbox_id = work.source.mailbox_id;
     if (work.clean && work.view.uid_next && *work.view.uid_next <= UINT32_MAX)
       row.floor = Uid{std::max(row.floor.value, static_cast<std::uint32_t>(*work.view.uid_next))};
     if (work.clean) {
@@ -194,6 +193,7 @@ Done Engine::move_cursors(Group group) {
       row.modseq = work.view.modseq;
       row.unseen_seen = work.source.unseen;
     }
+    if (work.source.mailbox_id) row.mailbox_id = work.source.mailbox_id;
     // Daily, and after whatever did not add up, everything is looked at.
     if (!work.clean)
       row.last_full_audit = 0;

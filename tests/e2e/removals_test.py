@@ -182,6 +182,26 @@ class RemovalsTest(World):
         self.assertIn("not listed by the server: Work", done.stdout)
         self.assertEqual(self.copies("Work"), 2)
 
+    def test_renamed_mailboxes_and_moved_messages_are_not_downloaded_again(self):
+        policy = ("--on-source-delete", "remove")
+        self.send(60)
+        for mailbox in ("Work", "Work/Old"):
+            self.make(mailbox)
+            self.send(10, mailbox)
+        self.report(*policy)
+        with self.reader() as server:
+            server.command("RENAME Work Projects")
+            server.command("SELECT INBOX")
+            server.command("UID MOVE 1:30 Projects")
+        (report, inbox), bodies, _ = self.bodies_sent(lambda: self.report(*policy), self.user)
+        boxes = {one["mailbox"]: one for one in report["mailboxes"]}
+        self.assertEqual((bodies, report["unlisted"]), (0, []))
+        self.assertEqual([boxes[name]["renamed_from"] for name in ("Projects", "Projects/Old")], ["Work", "Work/Old"])
+        self.assertEqual((boxes["Projects"]["delivered"], boxes["Projects"]["moved"]), (30, 30))
+        self.assertEqual((inbox["removed"], inbox["held"]), (30, None))  # moved, not lost: neither grace nor fuse
+        self.assertEqual([self.copies(name) for name in ("INBOX", "Work", "Work/Old")], [30, 40, 10])
+        self.complete(self.verify("--deep", user=self.user))
+
     def test_a_name_that_is_not_there_is_not_released(self):
         self.send(1)
         self.report()
@@ -218,9 +238,11 @@ class LikeMailutils:
 
     def message(self, uid, items):
         body = ""
-        if "BODY" in items:
-            text = f"Subject: {uid}\r\n\r\nletter {uid}\r\n"
-            body = f" BODY[] {{{len(text)}}}\r\n{text}"
+        head, letter = f"Subject: {uid}\r\n\r\n", f"letter {uid}\r\n"
+        if "HEADER" in items:
+            body = f" BODY[HEADER.FIELDS (SUBJECT)] {{{len(head)}}}\r\n{head}"
+        elif "BODY" in items:
+            body = f" BODY[] {{{len(head + letter)}}}\r\n{head}{letter}"
             self.bodies += 1
         return f'* {self.selected.index(uid) + 1} FETCH (UID {uid} FLAGS () INTERNALDATE "01-Jan-2024 10:00:00 +0000"{body})\r\n'
 

@@ -193,7 +193,11 @@ class History {
     const auto found = model_.rows.find(where);
     if (found == model_.rows.end()) return;
     auto& row = found->second;
-    switch (pick(4)) {
+    switch (pick(5)) {
+      case 4:
+        good(t.not_missing(box, generation, row.uid));
+        if (row.state == MessageState::Vanished) row.missing_since = 0;
+        return;
       case 0: {
         const std::int64_t now = 1 + pick(100);
         good(t.vanish(box, generation, row.uid, now));

@@ -192,7 +192,7 @@ class ImapModelConnection final : public net::Transport {
       if (item == "UNSEEN")
         value = std::to_string(std::ranges::count_if(
             box.messages, [](const ModelMessage& m) { return !m.flags.has(mail::SystemFlag::Seen); }));
-      if (item == "MAILBOXID" && !box.id.empty()) value = "(" + box.id + ")";
+      if (item == "MAILBOXID" && box.id) value = "(" + *box.id + ")";
       if (!value.empty()) out += (out.empty() ? "" : " ") + item + " " + value;
     }
     return out;

@@ -126,6 +126,7 @@ Result<std::vector<SourceMailbox>> ModelSource::mailboxes() {
     if (!server_.traits.status || !box.selectable) continue;
     m.messages = box.messages.size();
     m.uid_validity = box.validity;
+    m.mailbox_id = box.id;
     if (server_.traits.uid_next) m.uid_next = box.next_uid;
     if (server_.traits.condstore) m.highest_modseq = box.modseq;
   }

@@ -56,6 +56,15 @@ std::uint64_t World::deliver(ModelMailbox& mailbox, std::string wire, mail::Flag
   return tag;
 }
 
+// Equal messages of one mailbox cannot be told apart once it has new UIDs.
+void World::blur_twins(std::uint64_t tag) {
+  auto& letter = letters_[tag];
+  if (!kind_.renumbers) return;
+  for (auto& [other, twin] : letters_)
+    if (other != tag && twin.mailbox == letter.mailbox && twin.wire == letter.wire && twin.date == letter.date)
+      letter.blurred = twin.blurred = true;
+}
+
 void World::deliver_some() {
   for (auto n = 1 + dice(3); n > 0; --n) {
     auto& box = any(server.mailboxes);
@@ -69,10 +78,7 @@ void World::deliver_some() {
     auto& message = box.messages.back();
     if (twin != letters_.end() && chance(50)) {
       letters_[tag].date = message.date = twin->second.date;
-      for (auto& [other, letter] : letters_)  // a twin of a twin is one, too
-        if (kind_.renumbers && other != tag && letter.mailbox == box.name && letter.date == message.date &&
-            letter.wire == message.wire)
-          letters_[tag].blurred = letter.blurred = true;
+      blur_twins(tag);
     }
     if (kind_.troubles && chance(10)) {
       message.body = static_cast<Body>(1 + dice(6));
@@ -108,6 +114,22 @@ void World::expunge() {
   graves_.emplace_back(box.name, box.validity, message);
   const auto uid = message.uid;
   box.expunge(uid);
+}
+
+// Out of one mailbox, into another.
+void World::move() {
+  auto& from = any(server.mailboxes);
+  auto& to = any(server.mailboxes);
+  if (from.messages.empty() || &from == &to) return;
+  const auto message = any(from.messages);
+  auto& letter = letters_[message.tag];
+  letter.in_source = false;
+  letter.gone_at = clock.now;
+  tell("moved " + std::to_string(message.tag));
+  from.expunge(message.uid);
+  const auto tag = deliver(to, message.wire, message.flags);
+  letters_[tag].date = to.messages.back().date = message.date;
+  blur_twins(tag);
 }
 
 // A server that was restored from its backup shows again what had gone.
@@ -156,7 +178,7 @@ void World::act_source() {
   if (what < 75) return flag_at_source();
   // A list that leaves out a new message just when another one has gone is consistent with EXISTS and with what is
   // known: no look at one mailbox can tell. That takes a later audit, so the two do not meet here.
-  if (what < 88) return kind_.hides ? deliver_some() : expunge();
+  if (what < 88) return kind_.hides ? deliver_some() : what < 83 ? expunge() : move();
   if (what < 95) return kind_.troubles ? misbehave() : flag_at_source();
   return kind_.renumbers ? renumber() : expunge_or_add();
 }
@@ -170,10 +192,10 @@ void World::expunge_or_add() {
     return;
   }
   if (kind_.hides) return;
-  if (chance(50))
-    expunge();
-  else
-    restore();
+  const auto what = dice(3);
+  if (what == 0) expunge();
+  if (what == 1) restore();
+  if (what == 2) move();
 }
 
 void World::act_policy() {

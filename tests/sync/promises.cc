@@ -87,12 +87,23 @@ void World::note_before_run() {
   }
 }
 
+// What is equal to it, in another mailbox, is taken for what it has become, or was.
+bool World::has_twin_elsewhere(const Letter& letter, bool gone_or_not) const {
+  return std::ranges::any_of(letters_, [&](const auto& other) {
+    const auto& twin = other.second;
+    return twin.wire == letter.wire && twin.date == letter.date && twin.mailbox != letter.mailbox &&
+           (gone_or_not || !twin.in_source);
+  });
+}
+
 // When its copy may be removed, told from what happened at the source alone.
 void World::note_removable() {
   const auto& policy = settings.policy;
   if (policy.on_source_delete != sync::OnSourceDelete::Remove || settings.dry_run) return;
-  for (auto& [tag, letter] : letters_)
-    if (!letter.in_source && clock.now - letter.gone_at >= policy.grace) letter.removable = true;
+  for (auto& [tag, letter] : letters_) {
+    if (letter.in_source) continue;
+    if (has_twin_elsewhere(letter, true) || clock.now - letter.gone_at >= policy.grace) letter.removable = true;
+  }
 }
 
 // The fuse and the holds, told from the rows before and after.
@@ -231,14 +242,16 @@ std::pair<int, int> World::copies_of(const Letter& letter, bool quiet_end) const
 void World::check_copies(const Census& now, bool quiet_end) {
   struct Bounds {
     int low = 0, high = 0, there = 0;
-    bool blurred = false;  // one of several equal messages went: which one the others are taken for cannot be told
+    // One of several equal messages went, or is too big today: which one the others are taken for cannot be told.
+    bool blurred = false;
     std::string tags;
   };
   std::map<std::pair<std::string, std::string>, Bounds> all;
   for (const auto& [tag, letter] : letters_) {
     auto& bounds = all[{directory_of(letter.mailbox), stored(letter.wire)}];
     const auto [low, high] = copies_of(letter, quiet_end);
-    bounds.blurred = bounds.blurred || (letter.blurred && (letter.removed || !letter.in_source));
+    const bool unwanted = letter.wire.size() > settings.policy.max_size;
+    bounds.blurred = bounds.blurred || (letter.blurred && (letter.removed || !letter.in_source || unwanted));
     bounds.low += low;
     bounds.high += high;
     bounds.tags += " " + std::to_string(tag);
@@ -266,6 +279,7 @@ std::string World::flag_trouble(const Letter& letter, const mail::FlagSet& copy)
     if (!letter.in_source) {
       if (letter.copy_before && is != before) return wrong("the source has it no more");
     } else if (!letter.copy_before) {
+      if (has_twin_elsewhere(letter, false)) continue;  // moved: what its owner wanted came with it
       if (is != source) return wrong("the source has it otherwise");
     } else if (!letter.agreed || letter.forgotten) {
       if (is != source && is != before) return wrong("neither side says so");

@@ -205,6 +205,11 @@ Ending World::run(Trouble trouble, std::uint64_t moment) {
             std::to_string(ending.report->sum.pending) + " failed " + std::to_string(ending.report->sum.failed) +
             (ending.report->error.empty() ? "" : ", ended early: " + ending.report->error);
   tell(what);
+  if (ending.report)
+    for (const auto& m : ending.report->mailboxes) {
+      counts_["messages moved"] += static_cast<int>(m.moved);
+      counts_["copies marked"] += static_cast<int>(m.marked);
+    }
   ++counts_[std::string(quiet_ ? "quiet" : kNames[static_cast<int>(trouble)])];
   return ending;
 }

@@ -95,8 +95,10 @@ class World : public Machine {
   void act_source();
   std::uint64_t deliver(ModelMailbox& mailbox, std::string wire, mail::FlagSet flags);
   void deliver_some();
+  void blur_twins(std::uint64_t tag);
   void flag_at_source();
   void expunge();
+  void move();
   void restore();
   void misbehave();
   void renumber();
@@ -120,6 +122,7 @@ class World : public Machine {
   void check_flags(const Census& now);
   void check_report(const sync::Report& report);
   void note_removable();
+  [[nodiscard]] bool has_twin_elsewhere(const Letter& letter, bool gone_or_not) const;
   void check_removals(const Census& now, const char* when);
   void check_marks(const Census& now);
   bool check_removed_in_the_end();
