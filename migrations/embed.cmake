@@ -1,4 +1,4 @@
-# Writes one C++ source that holds every migration as text, in the order of the file names.
+# Writes one C++ source in which FUNCTION gives every migration of INPUT, in the order of the file names.
 set(text "#include \"migrations/migrations.h\"\n\nnamespace mailhaul::migrations {\nnamespace {\nconstexpr Migration kAll[] = {\n")
 list(SORT INPUT)
 foreach(file IN LISTS INPUT)
@@ -8,5 +8,5 @@ foreach(file IN LISTS INPUT)
   file(READ ${file} sql)
   string(APPEND text "    {${number}, \"${name}\", R\"sql(${sql})sql\"},\n")
 endforeach()
-string(APPEND text "};\n}  // namespace\n\nstd::span<const Migration> all() { return kAll; }\n\n}  // namespace mailhaul::migrations\n")
+string(APPEND text "};\n}  // namespace\n\nstd::span<const Migration> ${FUNCTION}() { return kAll; }\n\n}  // namespace mailhaul::migrations\n")
 file(WRITE ${OUTPUT} "${text}")

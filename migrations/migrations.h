@@ -10,7 +10,8 @@ struct Migration {
   const char* sql;   // may hold several statements
 };
 
-// All migrations this binary knows, ascending.
+// All migrations this binary knows, ascending: of a ledger, and of the service's own database.
 std::span<const Migration> all();
+std::span<const Migration> service();
 
 }  // namespace mailhaul::migrations

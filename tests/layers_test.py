@@ -13,9 +13,10 @@ DOORS = {
     "openssl/": ["protocols/net/", "protocols/sasl/", "protocols/mail/digest.cc", "store/secret_box.cc"],
     "zlib.h": ["protocols/net/"],
     "sqlite3.h": ["store/sqlite/"],
-    "nlohmann/": ["collector/"],
+    "nlohmann/": ["collector/", "web/"],
     "CLI/": ["collector/main.cc"],
     "httplib.h": ["web/server.cc"],
+    "sodium.h": ["store/registry/secrets.cc"],
     "uninorm.h": ["protocols/mail/"], "unicase.h": ["protocols/mail/"], "unistr.h": ["protocols/mail/"],
     "unictype.h": ["protocols/mail/"], "unitypes.h": ["protocols/mail/"],
 }
