@@ -138,6 +138,9 @@ class Ledger {
   // somebody else: a clear Error at once). ":memory:" for tests. On NFS/SMB: locking_mode=EXCLUSIVE. Files are 0600.
   static Result<std::unique_ptr<Ledger>> open(const std::string& path);
   static Result<std::unique_ptr<Ledger>> open(const std::string& path, const LedgerOptions& options);
+  // Looks on while somebody else, this process included, may be at work with it: reading only, no lock. An Error where
+  // the file is not there, is of another version, or is on a network file system.
+  static Result<std::unique_ptr<Ledger>> look(const std::string& path);
   ~Ledger();
 
   // Reading. Sees every committed transaction. Not while this thread holds a Transaction of the same Ledger (which has

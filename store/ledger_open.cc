@@ -137,6 +137,27 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Ledg
   return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
 }
 
+Result<std::unique_ptr<Ledger>> Ledger::look(const std::string& path) {
+  const auto name = canonical(path);
+  auto kind = sqlite::kind_of_file(name);
+  if (!kind) return kind.error().in("state");
+  const Error unreadable{Scope::Service, Retry::Later, "the state " + path + " cannot be looked at now", ""};
+  if (*kind != sqlite::FileKind::Database || sqlite::on_network(name)) return unreadable;
+  sqlite::Database::Options how;
+  how.cache_kib = 512;
+  how.application_id = kApplicationId;
+  how.advice_if_damaged = kDamaged;
+  auto db = sqlite::Database::open(name, how);
+  if (!db) return db.error().in("state");
+  auto version = (*db)->schema_version();
+  if (!version) return version.error();
+  if (*version != migrations::all().back().number) return unreadable;
+  if (auto only = (*db)->execute("PRAGMA query_only=ON"); !only) return only.error();
+  auto impl = std::make_unique<Impl>();
+  impl->writer = *std::move(db);
+  return std::unique_ptr<Ledger>(new Ledger(std::move(impl)));
+}
+
 Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Ledger::~Ledger() = default;
 

@@ -1,0 +1,151 @@
+#include "collector/service/runner.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "collector/collect.h"
+#include "collector/report_text.h"
+#include "collector/verify.h"
+
+namespace mailhaul::service {
+
+using nlohmann::json;
+using registry::RunKind;
+using registry::RunState;
+
+namespace {
+
+Error from(const Refusal& refusal) { return {Scope::Account, Retry::AfterUserAction, refusal.what, refusal.advice}; }
+
+Ran could_not(const Error& error, bool stopped) {
+  Ran ran;
+  ran.state = stopped ? RunState::Stopped : RunState::Failed;
+  ran.retry = error.retry;
+  ran.wait = error.wait;
+  ran.error = error.what;
+  ran.advice = error.advice;
+  return ran;
+}
+
+// The engine reads certificates from a file.
+Result<std::string> certificates(const Ground& ground, const registry::AccountRow& account) {
+  if (account.ca.empty()) return std::string();
+  const auto directory = ground.data + "/certificates";
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  const auto path = directory + "/" + std::to_string(account.id) + ".pem";
+  std::ifstream in(path, std::ios::binary);
+  if (in && std::string{std::istreambuf_iterator<char>(in), {}} == account.ca) return path;
+  const auto fresh = path + ".new";
+  std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+  out << account.ca;
+  out.close();
+  if (!out || std::rename(fresh.c_str(), path.c_str()) != 0)
+    return Error{Scope::Service, Retry::Later, "the file " + path + " cannot be written", "Free some space."};
+  return path;
+}
+
+Ran collected(const collector::Job& job, const sync::EventSink& events, const std::stop_token& stop) {
+  auto report = collector::collect(job, events, stop);
+  if (!report) return could_not(report.error(), stop.stop_requested());
+  Ran ran;
+  ran.delivered = report->sum.delivered;
+  ran.octets = report->sum.bytes;
+  ran.failed = report->sum.failed;
+  ran.error = report->error;
+  ran.wait = report->come_back;
+  ran.report = collector::report_json(*report, job.dry_run);
+  ran.state = stop.stop_requested() || report->stopped ? RunState::Stopped
+              : !report->error.empty()                 ? RunState::Failed
+              : report->complete() || job.dry_run      ? RunState::Complete
+                                                       : RunState::Incomplete;
+  for (const auto& box : report->mailboxes) {
+    ran.held += box.held.empty() ? 0 : 1;
+    ran.changed = ran.changed || box.flags + box.removed + box.marked + box.adopted + box.rebound + box.moved > 0 ||
+                  !box.renamed_from.empty();
+  }
+  ran.changed = ran.changed || ran.delivered > 0;
+  return ran;
+}
+
+Ran verified(const collector::Job& job, bool deep, const sync::EventSink& events, const std::stop_token& stop) {
+  auto outcome = collector::verify(job, deep, events, stop);
+  if (!outcome) return could_not(outcome.error(), stop.stop_requested());
+  Ran ran;
+  ran.state = outcome->stopped               ? RunState::Stopped
+              : outcome->differences.empty() ? RunState::Complete
+                                             : RunState::Incomplete;
+  ran.failed = outcome->differences.size();
+  ran.report = collector::verification_json(*outcome, deep);
+  return ran;
+}
+
+}  // namespace
+
+Wish read_wish(const std::string& text) {
+  Wish wish;
+  const auto value = json::parse(text, nullptr, false);
+  if (!value.is_object()) return wish;
+  wish.run = value.value("run", false);
+  wish.retry_failed = value.value("retry_failed", false);
+  wish.release = value.value("release", std::vector<std::string>{});
+  return wish;
+}
+
+std::string to_json(const Wish& wish) {
+  if (wish == Wish{}) return {};
+  return json{{"run", wish.run}, {"retry_failed", wish.retry_failed}, {"release", wish.release}}.dump();
+}
+
+std::string place_of_password(registry::Id account) { return "account/" + std::to_string(account) + "/password"; }
+
+std::string state_path(const registry::DestinationRow& destination) { return destination.path + "/mailhaul/state.db"; }
+
+std::string identity_of(const registry::AccountRow& account) {
+  auto source = collector::parse_source(account.source);
+  return source ? source->identity() : account.source;
+}
+
+Result<collector::Job> engine_job(const Ground& ground, const Order& order) {
+  collector::Job job;
+  auto source = collector::parse_source(order.account.source);
+  if (!source) return source.error();
+  job.source = *std::move(source);
+  if (order.account.allow_plaintext) job.source.security = client::Security::Cleartext;
+  if (auto understood = apply(order.policy, job); !understood) return from(understood.refusal());
+  if (!order.account.password.empty()) {
+    auto password = ground.secrets->open_sealed(order.account.password, place_of_password(order.account.id));
+    if (!password) return password.error();
+    job.password = *std::move(password);
+  }
+  auto ca = certificates(ground, order.account);
+  if (!ca) return ca.error();
+  job.ca_file = *std::move(ca);
+  job.maildir = order.destination.path;
+  job.names = order.destination.names == "utf8" ? store::MaildirNames::Utf8 : store::MaildirNames::Utf7;
+  job.release = order.wish.release;
+  job.dry_run = order.kind == RunKind::Preview;
+  return job;
+}
+
+Ran carry_out(const Ground& ground, const Order& order, const sync::EventSink& events, const std::stop_token& stop) {
+  auto job = engine_job(ground, order);
+  if (!job) return could_not(job.error(), false);
+  if (order.kind != RunKind::Preview) {
+    std::error_code error;  // the engine makes the Maildir, not what lies above it
+    std::filesystem::create_directories(std::filesystem::path(job->maildir).parent_path(), error);
+  }
+  if (order.kind == RunKind::Collect && order.wish.retry_failed)
+    if (auto due = make_failed_due(state_path(order.destination), job->source.identity()); !due)
+      return could_not(due.error(), false);
+  return order.kind == RunKind::Verify ? verified(*job, order.deep, events, stop) : collected(*job, events, stop);
+}
+
+}  // namespace mailhaul::service

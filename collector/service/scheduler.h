@@ -1,0 +1,119 @@
+// Runs jobs when they are due, on a few threads: never two at once into one destination, only so many at once from one
+// host, people's wishes first, then what has waited longest. A run that lasts while others wait is stopped between two
+// batches and goes on later: one giant mailbox starves nobody. What is due is decided by rows and the clock alone, so a
+// process that dies loses nothing but its queue, which is made anew.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collector/service/events.h"
+#include "collector/service/progress_meter.h"
+#include "collector/service/runner.h"
+
+namespace mailhaul::service {
+
+struct SchedulerSettings {
+  std::size_t workers = 16;
+  std::size_t per_host = 4;
+  std::chrono::seconds slice{600};
+  std::uint64_t disk_reserve = 256U << 20;  // octets that stay free at a destination
+};
+
+struct Totals {  // since the process began; counters for monitoring
+  std::uint64_t runs = 0, failed_runs = 0, messages = 0, octets = 0, failed_messages = 0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(registry::Registry& registry, const Ground& ground, EventLog& events, const Clock& clock,
+            SchedulerSettings settings);
+  ~Scheduler();  // stops
+
+  Done start();  // reads the jobs and begins
+  // Runs stop between two batches; returns when all have ended.
+  void stop();
+
+  // The job was added, changed, removed or wished for: its row is read again.
+  Done changed(registry::Id job);
+  // A preview or a verification, whose run row is Queued.
+  Done enqueue(const registry::RunRow& run);
+  void cancel(registry::Id job);  // the run that is on, and what is wished or enqueued
+
+  struct Now {
+    JobState state = JobState::Idle;
+    std::int64_t next_run = 0;
+    std::int64_t last_success = 0;
+    std::optional<Progress> progress;  // while it runs
+  };
+  [[nodiscard]] Now now(registry::Id job) const;
+  struct Load {
+    std::size_t jobs = 0, running = 0, queued = 0;
+    std::int64_t lag = 0;  // seconds that the job that has waited longest is late
+  };
+  [[nodiscard]] Load load() const;
+  [[nodiscard]] Totals totals() const;
+  [[nodiscard]] const SchedulerSettings& settings() const { return settings_; }
+
+ private:
+  struct Entry {
+    registry::JobRow row;
+    std::string host;
+    std::int64_t due = 0;  // INT64_MAX: not by itself
+    bool running = false;
+    bool sliced = false;  // stopped to let others run
+    bool cancelled = false;
+    std::int64_t last_success = 0;
+    std::stop_source stop;
+    std::shared_ptr<ProgressMeter> meter;
+    std::chrono::steady_clock::time_point began{};
+    std::deque<registry::RunRow> extra;  // previews and verifications
+  };
+  struct Task {
+    registry::Id job = 0;
+    Order order;
+    registry::RunRow run;  // id 0: a row is written only if there is something to tell
+    bool wished = false;
+    std::shared_ptr<ProgressMeter> meter;
+    std::stop_token stop;
+    std::string host;
+  };
+  void work();
+  void keep_slices();
+  std::optional<Task> take(std::unique_lock<std::mutex>& lock);
+  Entry* most_urgent(std::int64_t now);
+  [[nodiscard]] bool wants(const Entry& entry, std::int64_t now) const;
+  Result<Task> prepare(Entry& entry);
+  Ran run(Task& task);
+  void settle(const Task& task, const Ran& ran);
+  void settle_collection(const Task& task, const Ran& ran, registry::Id run, bool sliced);
+  void tell(const registry::JobRow& row, const Entry* entry);
+  [[nodiscard]] JobState state_of(const Entry& entry, std::int64_t now) const;
+  [[nodiscard]] double spread(registry::Id job) const;
+  Done load_job(registry::Id job, bool at_start);
+
+  registry::Registry& registry_;
+  const Ground ground_;
+  EventLog& events_;
+  const Clock& clock_;
+  const SchedulerSettings settings_;
+  mutable std::mutex mutex_;
+  std::condition_variable woken_;
+  std::map<registry::Id, Entry> entries_;
+  std::set<registry::Id> busy_destinations_;
+  std::map<std::string, std::size_t> busy_hosts_;
+  bool stopping_ = false;
+  Totals totals_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace mailhaul::service
