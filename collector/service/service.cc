@@ -1,0 +1,212 @@
+#include "collector/service/service.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+namespace mailhaul::service {
+
+using registry::AccountRow;
+using registry::DestinationRow;
+using registry::Id;
+using registry::JobRow;
+using registry::RunKind;
+using registry::RunRow;
+
+struct Service::Lock {
+  int file = -1;
+  ~Lock() {
+    if (file >= 0) ::close(file);
+  }
+};
+
+namespace {
+
+Error trouble(std::string what, std::string advice) {
+  return {Scope::Service, Retry::AfterUserAction, std::move(what), std::move(advice)};
+}
+
+Done make_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error)
+    return trouble("the directory " + path + " cannot be made: " + error.message(),
+                   "It must be writable by the user who runs this program.");
+  return done();
+}
+
+}  // namespace
+
+Service::Service(const ServiceSettings& settings, const Clock& clock)
+    : settings_(settings), clock_(clock), lock_(std::make_unique<Lock>()), events_(clock) {}
+Service::~Service() { stop(); }
+
+Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, const Clock& clock) {
+  for (const auto& path : {settings.data, settings.mail_root})
+    if (auto made = make_directory(path); !made) return made.error();
+  ::chmod(settings.data.c_str(), 0700);
+  std::unique_ptr<Service> service(new Service(settings, clock));
+  const auto lock = settings.data + "/lock";
+  service->lock_->file = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (service->lock_->file < 0)
+    return trouble("the data directory " + settings.data + " cannot be written",
+                   "It must belong to the user who runs this program.");
+  if (::flock(service->lock_->file, LOCK_EX | LOCK_NB) != 0)
+    return trouble("another mailhaul serves " + settings.data, "Stop it first, or name another data directory.");
+  auto secrets = registry::SecretBox::open(settings.data + "/keys", settings.master_key);
+  if (!secrets) return secrets.error();
+  service->secrets_ = *std::move(secrets);
+  auto opened = registry::Registry::open(settings.data + "/service.db");
+  if (!opened) return opened.error();
+  service->registry_ = *std::move(opened);
+  service->access_ = std::make_unique<Access>(*service->registry_, clock, settings.data);
+  service->scheduler_ = std::make_unique<Scheduler>(*service->registry_, Ground{settings.data, &*service->secrets_},
+                                                    service->events_, clock, settings.scheduler);
+  service->started_ = clock.unix_seconds();
+  return service;
+}
+
+Done Service::start() { return scheduler_->start(); }
+void Service::stop() {
+  if (scheduler_) scheduler_->stop();
+}
+
+std::string Service::name_of(Id user) {
+  auto row = registry_->user(user);
+  return row && *row ? (*row)->name : std::string();
+}
+
+Outcome<std::string> Service::path_below_root(const std::string& path) const {
+  const auto root = std::filesystem::path(settings_.mail_root).lexically_normal();
+  const auto normal = (root / path).lexically_normal();
+  auto text = normal.string();
+  while (text.size() > 1 && text.ends_with('/')) text.pop_back();
+  const auto below = std::filesystem::path(text).lexically_relative(root);
+  const bool odd = std::ranges::any_of(path, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (path.empty() || odd || below.empty() || below.native() == "." || below.native().starts_with(".."))
+    return invalid("path", "mail goes below " + root.string(), "Name a directory there, such as you@example.org.");
+  // A symbolic link on the way would lead out of the root.
+  std::error_code error;
+  const auto real = std::filesystem::weakly_canonical(text, error);
+  const auto real_root = std::filesystem::weakly_canonical(root, error);
+  const auto inside = real.lexically_relative(real_root);
+  if (error || inside.empty() || inside.native().starts_with(".."))
+    return invalid("path", "this path leads out of " + root.string());
+  return text;
+}
+
+Outcome<PageOf<DestinationView>> Service::destinations(const Viewer& viewer, const PageRequest& request) {
+  registry::Registry::Page page;
+  page.owner = viewer.sees();
+  page.limit = request.limit + 1;
+  std::from_chars(request.cursor.data(), request.cursor.data() + request.cursor.size(), page.after);
+  auto rows = registry_->destinations(page);
+  if (!rows) return rows.error();
+  PageOf<DestinationView> out;
+  for (const auto& row : *rows) {
+    if (out.items.size() == request.limit) {
+      out.next = std::to_string(out.items.back().row.id);
+      break;
+    }
+    auto one = view(row);
+    if (!one) return one.refusal();
+    out.items.push_back(*std::move(one));
+  }
+  return out;
+}
+
+Outcome<DestinationView> Service::view(const DestinationRow& row) {
+  auto jobs = registry_->jobs_of_destination(row.id);
+  if (!jobs) return jobs.error();
+  return DestinationView{row, *std::move(jobs), name_of(row.owner)};
+}
+
+Outcome<DestinationView> Service::destination(const Viewer& viewer, Id id) {
+  auto row = registry_->destination(id);
+  if (!row) return row.error();
+  if (!*row || (viewer.sees() != 0 && (*row)->owner != viewer.sees())) return not_found("there is no such destination");
+  return view(**row);
+}
+
+Outcome<DestinationView> Service::add_destination(const Viewer& viewer, const std::string& name,
+                                                  const std::string& path, const std::string& names) {
+  auto below = path_below_root(path);
+  if (!below) return below.refusal();
+  if (names != "utf7" && names != "utf8") return invalid("names", "names is utf7 or utf8");
+  DestinationRow row{0, viewer.user, name.empty() ? path : name, *below, names, clock_.unix_seconds()};
+  auto id = registry_->add(row);
+  if (!id && id.error().retry == Retry::AfterUserAction)
+    return Refusal{Why::Conflict, id.error().what, "Use the one there is, or another path.", "path"};
+  if (!id) return id.error();
+  row.id = *id;
+  access_->note(viewer, "add destination", "destination " + std::to_string(row.id));
+  return view(row);
+}
+
+Accepted Service::remove_destination(const Viewer& viewer, Id id) {
+  auto there = destination(viewer, id);
+  if (!there) return there.refusal();
+  auto removed = registry_->remove_destination(id);
+  if (!removed) return removed.error();
+  if (!*removed) return Refusal{Why::Conflict, "a job collects into this destination", "Remove the job first."};
+  access_->note(viewer, "remove destination", "destination " + std::to_string(id));
+  return accepted();
+}
+
+Outcome<std::optional<Service::Remembered>> Service::remembered(const Viewer& viewer, const std::string& key,
+                                                                const std::string& request) {
+  (void)registry_->expire_idempotency(clock_.unix_seconds() - 86'400);
+  auto row = registry_->idempotency(viewer.user, key);
+  if (!row) return row.error();
+  if (!*row) return std::optional<Remembered>{};
+  if ((*row)->request != registry::token_hash(request))
+    return Refusal{Why::Conflict, "this Idempotency-Key was used for another request", "Use a new key.",
+                   "Idempotency-Key"};
+  return std::optional<Remembered>({(*row)->status, (*row)->body});
+}
+
+void Service::remember(const Viewer& viewer, const std::string& key, const std::string& request, int status,
+                       const std::string& body) {
+  (void)registry_->add(
+      registry::IdempotencyRow{key, viewer.user, registry::token_hash(request), status, body, clock_.unix_seconds()});
+}
+
+SystemView Service::system() {
+  SystemView out;
+  out.version = settings_.version;
+  out.mail_root = settings_.mail_root;
+  out.started = started_;
+  struct statvfs disk {};
+  if (::statvfs(settings_.mail_root.c_str(), &disk) == 0) out.disk_free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  out.disk_reserve = settings_.scheduler.disk_reserve;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "VmRSS:") {
+      status >> out.memory;
+      out.memory <<= 10;
+      break;
+    }
+  out.load = scheduler_->load();
+  out.totals = scheduler_->totals();
+  out.workers = settings_.scheduler.workers;
+  out.key_generated = secrets_->generated();
+  return out;
+}
+
+Result<bool> Service::ready() {
+  auto answers = registry_->answers();
+  if (!answers) return answers;
+  return system().disk_free > settings_.scheduler.disk_reserve;
+}
+
+}  // namespace mailhaul::service
