@@ -150,7 +150,6 @@ Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t oc
 Done Intake::octets(std::string_view chunk) { return incoming_ ? incoming_->write(chunk) : done(); }
 
 Done Intake::end() {
-  open_.reset();
   if (!incoming_) return done();
   auto received = incoming_->finish();
   if (!received) return received.error();
@@ -160,6 +159,7 @@ Done Intake::end() {
 
 Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
   if (message.uid && message.body) begun_ = false;
+  if (message.body) open_.reset();  // not before its response has ended: a stream may break in what is left of it
   // RFC 9051 §7.5.2 allows FETCH data at any time; what has no UID or no body is no delivery.
   if (!message.uid || !received_ || !incoming_) return done();
   const auto* wanted = arrivals_.wanted(mailbox);

@@ -19,6 +19,7 @@ void FetchParser::begin(std::size_t from, mail::SequenceNumber number, std::opti
   at_ = from;
   mark_ = depth_ = 0;
   where_ = Where::Name;
+  whole_ = had_whole_ = false;
 }
 
 FetchParser::Item FetchParser::item_of(std::string_view name, bool section) {
@@ -93,7 +94,9 @@ std::optional<FetchParser::Step> FetchParser::name(Cursor& c, bool at_literal) {
   const std::string_view text = c.until(" \t()[\"");
   if (text.empty()) return Step::Malformed;
   item_ = item_of(text, c.at('['));
+  whole_ = equal_ignoring_case(text, "RFC822");
   where_ = c.take('[') ? Where::Section : Where::Value;
+  if (where_ == Where::Section && c.at(']')) whole_ = true;
   return std::nullopt;
 }
 
@@ -115,7 +118,10 @@ std::optional<FetchParser::Step> FetchParser::section(Cursor& c, bool at_literal
 
 std::optional<FetchParser::Step> FetchParser::value(Cursor& c, bool at_literal) {
   c.spaces();
-  if (c.at_end() && at_literal) return item_ == Item::Body ? Step::BodyLiteral : Step::PlainLiteral;
+  if (c.at_end() && at_literal) {
+    if (item_ != Item::Body) return Step::PlainLiteral;
+    return second_whole() ? Step::Malformed : Step::BodyLiteral;
+  }
   where_ = Where::Name;
   if (c.at_end() || c.at(')')) return std::nullopt;  // an item without a value
   const bool textual = item_ == Item::InternalDate || item_ == Item::EmailId || item_ == Item::GmailId;
@@ -192,9 +198,13 @@ std::optional<FetchParser::Step> FetchParser::body_value(Cursor& c) {
     inline_ = text;
     c = ahead;
   }
+  if (second_whole()) return Step::Malformed;
   fetched_.body = Body::Delivered;
   return Step::InlineBody;
 }
+
+// Two whole messages in one response: the literal of the first has swallowed the beginning of another response.
+bool FetchParser::second_whole() { return whole_ && std::exchange(had_whole_, true); }
 
 std::optional<FetchParser::Step> FetchParser::uid_value(Cursor& c) {
   const auto number = c.number();

@@ -52,6 +52,7 @@ class FetchParser {
   std::optional<Step> uid_value(Cursor& c);
   std::optional<Step> flags_value(Cursor& c);
   void id_value(Cursor& c);
+  bool second_whole();
 
   const Limits* limits_;
   std::uint64_t* work_;
@@ -60,6 +61,8 @@ class FetchParser {
   std::size_t at_ = 0, mark_ = 0, depth_ = 0;
   Where where_ = Where::Name;
   Item item_ = Item::Other;
+  bool whole_ = false;      // the item is all of a message
+  bool had_whole_ = false;  // this response has had one
 };
 
 }  // namespace mailhaul::imap

@@ -185,6 +185,21 @@ TEST_CASE("a literal that is longer or shorter than announced is never a body") 
   )T");
 }
 
+TEST_CASE("two whole bodies in one response: the first has swallowed the beginning of another response") {
+  play_selected(R"T(
+    S: * 1 FETCH (UID 5 BODY[] {22}
+    S-raw: abc)\r\n* 2 FETCH (UID 6 FLAGS () BODY[] {3}\r\nxyz)\r\n
+    E: BODY uid=5 22 abc)\x0d\x0a* 2 FETCH (UID 6
+    E: ERROR
+  )T");
+  play_selected(R"T(
+    S: * 1 FETCH (UID 5 BODY[] {28}
+    S-raw: abc)\r\n* 2 FETCH (UID 6 FLAGS () RFC822 "xyz")\r\n
+    E: BODY uid=5 28 abc)\x0d\x0a* 2 FETCH (UID 6 FLAGS
+    E: ERROR
+  )T");
+}
+
 TEST_CASE("a FETCH that makes no sense is lost alone, unless a literal hangs on it") {
   play_selected(R"T(
     S: * 1 FETCH (UID x)

@@ -72,7 +72,7 @@ TEST_CASE("an endless line ends at the limit, literals beside it included") {
   CHECK_FALSE(error_of("* X " + std::string(997, 'x'), limits).empty());
   CHECK_FALSE(error_of("* LIST () \"/\" {990}\r\n", limits).empty());
   CHECK_FALSE(error_of("* X " + repeated("{100}\r\n" + std::string(100, 'a') + " ", 10), limits).empty());
-  CHECK_FALSE(error_of("* 1 FETCH (" + repeated("BODY[] {3}\r\nabc ", 200), limits).empty());
+  CHECK_FALSE(error_of("* 1 FETCH (" + repeated("BODY[1] {3}\r\nabc ", 200), limits).empty());
   CHECK(error_of("* 1 FETCH (BODY[] {5000}\r\n" + std::string(5000, 'a') + ")\r\n", limits).empty());
   CHECK(error_of(std::string(100'000, ' ') + repeated("\r\n", 100'000) + std::string(100'000, '\0'), limits).empty());
 }
@@ -134,9 +134,9 @@ TEST_CASE("work is linear in the input") {
       {"many quotes before literals",
        [](std::size_t n) { return "* X " + repeated("\"q\" {1}\r\na ", n / 11) + "\r\n"; }},
       {"many bodies in one response",
-       [](std::size_t n) { return "* 1 FETCH (UID 5 " + repeated("BODY[] {1}\r\na ", n / 14) + ")\r\n"; }},
+       [](std::size_t n) { return "* 1 FETCH (UID 5 " + repeated("BODY[1] {1}\r\na ", n / 15) + ")\r\n"; }},
       {"many bodies in quotes",
-       [](std::size_t n) { return "* 1 FETCH (UID 5 " + repeated("BODY[] \"a\" ", n / 11) + ")\r\n"; }},
+       [](std::size_t n) { return "* 1 FETCH (UID 5 " + repeated("BODY[1] \"a\" ", n / 12) + ")\r\n"; }},
       {"many bodies without a value",
        [](std::size_t n) { return "* 1 FETCH (UID 5 " + repeated("BODY[] ", n / 7) + ")\r\n"; }},
       {"many sets", [](std::size_t n) { return "* VANISHED 1" + repeated(",5:3", n / 4) + "\r\n"; }},

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 #include <sstream>
+#include <utility>
 
 #include "protocols/base/text.h"
 
@@ -93,11 +94,34 @@ class ImapModelConnection final : public net::Transport {
   void read() {
     for (auto end = in_.find("\r\n"); end != std::string::npos && !gone_; end = in_.find("\r\n")) {
       const auto line = in_.substr(0, end);
+      if (line.ends_with("}") && !take_literal(end)) return;
+      if (line.ends_with("}")) continue;
       in_.erase(0, end + 2);
       obey(line);
     }
   }
-  void say(const std::string& line) { out_ += line + "\r\n"; }
+  // RFC 9051 §4.3: a literal at the end of the line becomes a quoted string in it; false: it has not come yet.
+  bool take_literal(std::size_t end) {
+    const auto brace = in_.rfind('{', end);
+    const auto octets = std::stoul(in_.substr(brace + 1));
+    if (in_[end - 2] != '+' && !std::exchange(continued_, true)) out_ += "+ go on\r\n";
+    if (in_.size() < end + 2 + octets) return false;
+    continued_ = false;
+    in_.replace(brace, end + 2 + octets - brace, quoted(in_.substr(end + 2, octets)));
+    return true;
+  }
+  static std::string quoted(const std::string& text) {
+    std::string out = "\"";
+    for (const char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out += '"';
+  }
+  void say(const std::string& line) {
+    if (model_.noise) out_ += model_.noise();
+    out_ += line + "\r\n";
+  }
 
   void obey(const std::string& line) {
     model_.most_at_once = std::max(model_.most_at_once, ++at_once_);
@@ -105,6 +129,7 @@ class ImapModelConnection final : public net::Transport {
     const auto tag = line.substr(0, blank);
     const auto command = blank == std::string::npos ? std::string() : line.substr(blank + 1);
     model_.lines.push_back(command);
+    if (model_.refuses_pipelining && at_once_ > 1) return say(tag + " BAD one command at a time");
     if (model_.answer)
       if (const auto own = model_.answer(command)) return give(tag, *own);
     if (auto reply = carry_out(command); gone_)
@@ -164,11 +189,11 @@ class ImapModelConnection final : public net::Transport {
   void list(const std::string& command) {
     const auto at = command.find("STATUS (");
     for (const auto& box : server_.mailboxes) {
-      say("* LIST (" + std::string(box.selectable ? "" : "\\Noselect") + ") \"" + box.delimiter + "\" \"" + box.name +
-          "\"");
+      say("* LIST (" + std::string(box.selectable ? "" : "\\Noselect") + ") \"" + box.delimiter + "\" " +
+          quoted(box.name));
       if (at != std::string::npos && box.selectable && !model_.no_status_of.contains(box.name))
-        say("* STATUS \"" + box.name + "\" (" + items_of(box, command.substr(at + 8, command.find(')', at) - at - 8)) +
-            ")");
+        say("* STATUS " + quoted(box.name) + " (" +
+            items_of(box, command.substr(at + 8, command.find(')', at) - at - 8)) + ")");
     }
   }
 
@@ -176,7 +201,7 @@ class ImapModelConnection final : public net::Transport {
     const auto name = take_word(rest);
     const auto* box = server_.find(name);
     if (!box) return "NO [NONEXISTENT] no such mailbox";
-    say("* STATUS \"" + name + "\" (" + items_of(*box, unparenthesised(take_word(rest))) + ")");
+    say("* STATUS " + quoted(name) + " (" + items_of(*box, unparenthesised(take_word(rest))) + ")");
     return {};
   }
 
@@ -319,20 +344,56 @@ class ImapModelConnection final : public net::Transport {
       if (enabled_.contains("UIDONLY"))
         text = "* " + std::to_string(message->uid.value) + " UIDFETCH (UID " + std::to_string(message->uid.value);
       if (has("FLAGS")) text += " FLAGS (" + message->flags.wire() + ")";
-      if (has("INTERNALDATE")) text += " INTERNALDATE \"" + date_text(message->date) + "\"";
-      if (has("RFC822.SIZE"))
-        text += " RFC822.SIZE " + std::to_string(static_cast<std::int64_t>(message->wire.size()) + model_.size_lie);
+      if (has("INTERNALDATE")) text += date_of(*message);
+      if (has("RFC822.SIZE")) text += size_of(*message);
       if (has("EMAILID") && !message->email_id.empty()) text += " EMAILID (" + message->email_id + ")";
       if (since > 0) text += " MODSEQ (" + std::to_string(message->modseq) + ")";
       add_body(text, *message, items, how);
       if (gone_) return {};
+      if (const auto own = body && model_.body_as ? model_.body_as(*message) : std::nullopt) {
+        say(*own);
+        continue;
+      }
       say(text + ")");
     }
     return refused ? refusal : cut();
   }
 
+  std::string date_of(const ModelMessage& message) const {
+    const auto own = model_.date_as.find(message.uid.value);
+    if (own == model_.date_as.end()) return " INTERNALDATE \"" + date_text(message.date) + "\"";
+    return own->second.empty() ? "" : " INTERNALDATE \"" + own->second + "\"";
+  }
+  std::string size_of(const ModelMessage& message) const {
+    const auto own = model_.size_as.find(message.uid.value);
+    if (own == model_.size_as.end())
+      return " RFC822.SIZE " + std::to_string(static_cast<std::int64_t>(message.wire.size()) + model_.size_lie);
+    return own->second.empty() ? "" : " RFC822.SIZE " + own->second;
+  }
+  // The octets that go out for a message: its own, if nothing is wrong.
+  const std::string& wire_of(const ModelMessage& message) const {
+    if (model_.placeholder_for.contains(message.uid.value)) return kPlaceholder;
+    const auto other = model_.body_of.find(message.uid.value);
+    const auto* instead = other == model_.body_of.end() ? nullptr : selected_->find(Uid{other->second});
+    return instead ? instead->wire : message.wire;
+  }
+  std::string announced(const ModelMessage& message, const std::string& wire) {
+    auto octets = static_cast<std::int64_t>(wire.size());
+    const auto lie = model_.literal_lie.find(message.uid.value);
+    if (lie != model_.literal_lie.end() && model_.lying_literals > 0) {
+      --model_.lying_literals;
+      octets = std::max<std::int64_t>(0, octets + lie->second);
+    }
+    return "{" + std::to_string(octets) + "}\r\n" + wire;
+  }
+
   void add_body(std::string& text, const ModelMessage& message, const std::string& items, Body how) {
-    const auto wire = model_.placeholder_for.contains(message.uid.value) ? kPlaceholder : message.wire;
+    if (items.find("BODY.PEEK[] ") != std::string::npos || items.find("BODY.PEEK[TEXT] ") != std::string::npos ||
+        items.find("BODY.PEEK[]<0.") != std::string::npos)
+      ++model_.bodies;
+    // Who gives the wrong body knows the right header fields.
+    const bool fields = items.find("BODY.PEEK[HEADER.FIELDS") != std::string::npos;
+    const auto& wire = fields && model_.body_of.contains(message.uid.value) ? message.wire : wire_of(message);
     const auto end = wire.find("\r\n\r\n");
     const auto header = end == std::string::npos ? wire : wire.substr(0, end + 4);
     const auto literal = [](std::string_view octets) {
@@ -363,7 +424,7 @@ class ImapModelConnection final : public net::Transport {
         gone_ = true;
         break;
       default:
-        text += " BODY[] " + literal(wire);
+        text += " BODY[] " + announced(message, wire);
     }
   }
 
@@ -377,6 +438,7 @@ class ImapModelConnection final : public net::Transport {
   std::size_t given_ = 0, at_once_ = 0;
   std::optional<std::uint32_t> cut_at_;  // by the message limit
   bool gone_ = false;
+  bool continued_ = false;  // a literal that is under way was invited
   ModelMailbox* selected_ = nullptr;
   std::set<std::string> enabled_;
 };
@@ -384,8 +446,14 @@ class ImapModelConnection final : public net::Transport {
 std::unique_ptr<net::Transport> ImapModel::transport() { return std::make_unique<ImapModelConnection>(*this); }
 
 Result<std::unique_ptr<client::ImapClient>> ImapModel::connect(const client::ClientOptions& options) {
+  return connect(transport(), options);
+}
+
+Result<std::unique_ptr<client::ImapClient>> ImapModel::connect(std::unique_ptr<net::Transport> transport,
+                                                               const client::ClientOptions& options) {
   return client::ImapClient::over(
-      transport(), {{"imap.example.org", 993}, client::Security::Tls, "me@example.org", Secret("hunter2")}, options);
+      std::move(transport), {{"imap.example.org", 993}, client::Security::Tls, "me@example.org", Secret("hunter2")},
+      options);
 }
 
 std::size_t ImapModel::count(std::string_view beginning) const {

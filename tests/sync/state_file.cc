@@ -19,8 +19,11 @@ struct Death {
   std::function<bool()> elsewhere;
 } death;  // SQLite's hook is a plain function, and the simulation has one process at a time
 
+std::uint64_t commits_so_far = 0;
+
 // Non-zero turns the COMMIT into a ROLLBACK.
 int at_commit(void*) {
+  ++commits_so_far;
   if (death.dead || (death.elsewhere && death.elsewhere())) return 1;
   if (death.countdown == 0 || --death.countdown > 0) return 0;
   death.dead = true;
@@ -93,5 +96,7 @@ void StateFile::die_at_commit(std::uint64_t n, bool after, std::function<void()>
 void StateFile::refuse_while(std::function<bool()> dead) { death.elsewhere = std::move(dead); }
 
 bool StateFile::dead() const { return death.dead; }
+
+std::uint64_t StateFile::commits() const { return commits_so_far; }
 
 }  // namespace mailhaul::test

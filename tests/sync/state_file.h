@@ -29,6 +29,7 @@ class StateFile {
   // While this says true the process is dead for another reason, and no commit comes through.
   void refuse_while(std::function<bool()> dead);
   [[nodiscard]] bool dead() const;
+  [[nodiscard]] std::uint64_t commits() const;  // so far, of all state files
 
  private:
   void write(const std::string& content);
