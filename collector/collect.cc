@@ -62,10 +62,12 @@ Result<Workplace> open_workplace(const Job& job, bool create) {
 }
 
 sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events) {
-  client::Account account{{job.source.host, job.source.port}, job.source.security, job.source.user, job.password};
+  client::Account account{
+      {job.source.host, job.source.port}, job.source.security, job.source.user, job.password, job.source.authzid};
   client::ClientOptions options;
   options.connect.ca_file = job.ca_file;
   options.connect.proxy = job.proxy;
+  options.connect.client_certificate = job.client_certificate;
   options.compress = job.compress;
   options.pipeline = 128;
   options.masked_capabilities = job.quirks.masked;

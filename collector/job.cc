@@ -89,7 +89,7 @@ Done split_host(std::string_view text, SourceAddress& out) {
 }  // namespace
 
 std::string SourceAddress::identity() const {
-  auto out = "imap:" + user + "@" + host;
+  auto out = "imap:" + (authzid.empty() ? user : authzid) + "@" + host;
   if (port != 143 && port != 993) out += ":" + std::to_string(port);
   return out;
 }

@@ -18,8 +18,9 @@ struct SourceAddress {
   std::string user;
   std::string host;
   std::uint16_t port = 0;
+  std::string authzid = {};  // whose mail it is, where `user` is an administrator
   // "imap:user@host", with the port if it is not one of the two usual ones: the same mail over imap:// and imaps:// is
-  // the same account; another port may be another server.
+  // the same account; another port may be another server. The user is the one whose mail it is.
   [[nodiscard]] std::string identity() const;
   [[nodiscard]] std::string text() const;  // for people
 };
@@ -59,6 +60,7 @@ struct Job {
   std::string state;  // empty: <maildir>/mailhaul/state.db
   std::string ca_file;
   std::string proxy;
+  std::string client_certificate;  // PEM with its key; empty: none
   MailboxRules rules;
   sync::Policy policy;
   std::vector<std::string> release;  // mailboxes whose held removals may go ahead

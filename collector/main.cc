@@ -118,7 +118,7 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 }
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, ca_file, proxy, state, since, max_size, trace;
+  std::string source, destination, password_file, authzid, certificate, ca_file, proxy, state, since, max_size, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7";
   std::vector<std::string> include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
@@ -131,6 +131,8 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
   command.add_option("--source-password-file", o.password_file,
                      "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
+  command.add_option("--source-authzid", o.authzid, "the user whose mail it is, where SOURCE names an administrator");
+  command.add_option("--client-certificate", o.certificate, "certificate and key to show to the server (PEM)");
   command.add_option("--ca-file", o.ca_file, "certificates to trust instead of the system's (PEM)");
   command.add_option("--proxy", o.proxy, "socks5h://host:port or http://host:port");
   command.add_option("--state", o.state, "the ledger's file (default: DESTINATION/mailhaul/state.db)");
@@ -209,6 +211,8 @@ Result<Job> understand(const Options& o) {
   auto source = parse_source(o.source);
   if (!source) return source.error();
   job.source = *std::move(source);
+  job.source.authzid = o.authzid;
+  job.client_certificate = o.certificate;
   if (o.allow_plaintext) {
     if (job.source.security == client::Security::Tls)
       return usage("--allow-plaintext does not go with imaps://", "leave it out, or write imap://");
@@ -227,6 +231,9 @@ Result<Job> understand(const Options& o) {
   job.connections = o.connections;
   job.compress = o.compress;
   job.dry_run = o.dry_run;
+  if (const bool named = !o.password_file.empty() || std::getenv("MAILHAUL_SOURCE_PASSWORD");
+      !named && !o.certificate.empty())
+    return job;  // who shows a certificate needs no password
   auto secret = password(o.password_file, job.source);
   if (!secret) return secret.error();
   job.password = *std::move(secret);

@@ -93,4 +93,33 @@ std::string base64(std::string_view octets) {
   return out;
 }
 
+std::optional<std::string> unbase64(std::string_view text) {
+  const auto value = [](char c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+  };
+  if (text.size() % 4 != 0) return std::nullopt;
+  std::size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
+  std::string out;
+  out.reserve(text.size() / 4 * 3);
+  std::uint32_t group = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool pad = i >= text.size() - padding;
+    const int bits = pad ? 0 : value(text[i]);
+    if (bits < 0) return std::nullopt;
+    group = group << 6 | static_cast<std::uint32_t>(bits);
+    if (i % 4 != 3) continue;
+    for (int shift = 16; shift >= 0; shift -= 8) out += static_cast<char>(group >> shift & 0xFF);
+    group = 0;
+  }
+  for (std::size_t i = 0; i < padding; ++i) {
+    if (out.back() != '\0') return std::nullopt;  // RFC 4648 §3.5: bits that stand for nothing
+    out.pop_back();
+  }
+  return out;
+}
+
 }  // namespace mailhaul

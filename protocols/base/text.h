@@ -1,6 +1,7 @@
 // Octets as text: what is printable, what is UTF-8, what is equal without regard to ASCII case. Pure functions.
 #pragma once
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,7 @@ std::string to_upper(std::string_view text);
 
 // RFC 4648 §4, with padding.
 std::string base64(std::string_view octets);
+// The octets of base64 with its padding; nullopt for everything else. Strict: one text for each string of octets.
+std::optional<std::string> unbase64(std::string_view text);
 
 }  // namespace mailhaul

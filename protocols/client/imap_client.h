@@ -19,11 +19,18 @@ namespace mailhaul::client {
 
 enum class Security { Tls, StartTls, Cleartext };  // StartTls is required, never opportunistic
 
+// Gives an OAuth 2.0 access token for the next login. `refused`: the one that the server has just refused, if it has:
+// asked once more then, and it must be another one. Called by the thread that logs in.
+using TokenSource = std::function<Result<Secret>(const Secret& refused)>;
+
 struct Account {
   net::Endpoint endpoint;
   Security security = Security::Tls;
   std::string user;
   Secret password;
+  std::string authzid = {};  // whose mail it is, where `user` is an administrator; only SASL can say it
+  TokenSource token = {};    // not empty: OAuth; the password is not used
+  std::string help = {};     // what this provider wants of who logs in: the advice when it refuses
 };
 
 struct ClientOptions {
@@ -60,9 +67,10 @@ class Script {
 
 class ImapClient {
  public:
-  // Connects, secures, reads the greeting, logs in (AUTHENTICATE PLAIN with SASL-IR where offered, else LOGIN), knows
-  // the capabilities afterwards. As few round trips as the server allows. Error texts tell a wrong password from an
-  // outage from a server that is not IMAP, and never hold a secret. PREAUTH where TLS was required is refused.
+  // Connects, secures, reads the greeting, logs in (by the strongest SASL mechanism that is offered and can be used,
+  // with SASL-IR where offered; else LOGIN), knows the capabilities afterwards. As few round trips as the server
+  // allows. Error texts tell a wrong password from an outage from a server that is not IMAP, and never hold a secret.
+  // PREAUTH where TLS was required is refused.
   static Result<std::unique_ptr<ImapClient>> connect(const Account&, const ClientOptions&, std::stop_token stop);
   // The same on a transport that is connected already: a tunnel, or the scripted one of the tests. Security::Tls then
   // means that the transport itself is secure; StartTls works on one of net::connect_tcp() only.

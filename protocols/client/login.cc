@@ -6,7 +6,6 @@
 
 #include "protocols/base/text.h"
 #include "protocols/imap/plea.h"
-#include "protocols/sasl/plain.h"
 
 namespace mailhaul::client {
 namespace {
@@ -27,7 +26,7 @@ class Opening {
     if (!session_.knows_capabilities())
       if (Done asked = ask_capabilities(); !asked) return asked.error();
     if (greeting->condition != Condition::PreAuth)
-      if (Done let_in = authenticate(); !let_in) return let_in.error();
+      if (Done let_in = say_who(); !let_in) return let_in.error();
     if (Done finished = finish(); !finished) return finished.error();
     return account_.security == Security::StartTls ? std::string() : greeting->text;
   }
@@ -37,13 +36,13 @@ class Opening {
   [[nodiscard]] Error no_greeting(const Error& why) const;
   Done start_tls();
   Done ask_capabilities();
-  Done authenticate();
+  Done say_who() {
+    could_compress_ = session_.has("COMPRESS=DEFLATE");
+    return authenticate(connection_, account_);
+  }
   Done finish();
   Done compress(const imap::Tag& tag);
-  Result<StatusText> authenticate_plain();
-  Result<StatusText> login();
   [[nodiscard]] Error not_now(const StatusText& status) const;
-  [[nodiscard]] bool login_allowed() const { return !session_.has("LOGINDISABLED"); }
 
   Connection& connection_;
   imap::Session& session_;
@@ -123,58 +122,6 @@ Done Opening::ask_capabilities() {
   if (!answer) return answer.error().in("CAPABILITY");
   // A server that refuses this is one without extensions, or no server at all; the login will tell.
   return done();
-}
-
-Result<StatusText> Opening::authenticate_plain() {
-  Result<Secret> message = sasl::plain("", account_.user, account_.password);
-  if (!message) return message.error();
-  // Some servers ignore the initial response (RFC 4959) and ask for it; who asks twice wants something else.
-  int asked = session_.has("SASL-IR") ? 0 : 1;
-  return connection_.run(imap::Authenticate{"PLAIN", *message}, [&](const imap::Event& event) -> Result<bool> {
-    if (const auto* bye = std::get_if<imap::Bye>(&event)) return login_refused(bye->status, account_);
-    if (!std::holds_alternative<imap::Continuation>(event)) return false;
-    if (++asked == 1)
-      session_.respond(message->reveal());
-    else
-      session_.respond(std::nullopt);
-    return true;
-  });
-}
-
-Result<StatusText> Opening::login() {
-  return connection_.run(imap::Login{account_.user, account_.password}, [&](const imap::Event& event) -> Result<bool> {
-    if (const auto* bye = std::get_if<imap::Bye>(&event)) return login_refused(bye->status, account_);
-    return false;
-  });
-}
-
-// Refused for what it is, not for who asks: the other way in may work.
-bool mechanism_refused(const StatusText& status, const Account& account) {
-  if (status.condition == Condition::Bad) return login_refused(status, account).retry != Retry::Later;
-  return status.condition == Condition::No && status.code == "CANNOT";  // RFC 5530 §3
-}
-
-Done Opening::authenticate() {
-  const bool plain = session_.has("AUTH=PLAIN");
-  if (!plain && !login_allowed()) {
-    const bool clear = !session_.secure();
-    return Error{
-        Scope::Account, Retry::AfterUserAction,
-        clear ? "the server takes no password without encryption" : "the server takes no password (LOGINDISABLED)",
-        clear ? "Use imaps://, or imap:// with STARTTLS." : "It may want OAuth, which this account is not set up for."};
-  }
-  could_compress_ = session_.has("COMPRESS=DEFLATE");
-  // Exchange takes "domain\user/mailbox" by LOGIN only.
-  const bool login_first = !plain || (login_allowed() && account_.user.find_first_of("\\/") != std::string::npos);
-  for (const bool by_login : {login_first, !login_first}) {
-    if (by_login ? !login_allowed() : !plain) continue;
-    const bool other_way = by_login == login_first && (by_login ? plain : login_allowed());
-    const Result<StatusText> answer = by_login ? login() : authenticate_plain();
-    if (!answer) return answer.error();
-    if (answer->condition == Condition::Ok) return done();
-    if (!other_way || !mechanism_refused(*answer, account_)) return login_refused(*answer, account_);
-  }
-  return Error{Scope::Account, Retry::Never, "no way to log in", ""};
 }
 
 // What is still to be asked leaves in one write.

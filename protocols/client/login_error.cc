@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocols/base/text.h"
 #include "protocols/client/login.h"
@@ -39,34 +41,167 @@ constexpr std::array<CodeRow, 14> kCodes{{
     {"CLIENTBUG", Retry::Later, "the server did not like how it was asked", ""},
 }};
 
-// The server's words without the user's password, should it repeat it, plain or in the response's base64.
-std::string without_secrets(std::string text, const Account& account) {
-  const std::string& password = account.password.reveal();
-  if (password.empty()) return text;
-  const std::string response = base64(std::string(1, '\0') + account.user + std::string(1, '\0') + password);
-  for (const std::string& secret : {response, password, base64(password)})
+// Why a login was refused, where the words say it.
+enum class Why {
+  WrongSecret,
+  WrongOrOff,
+  Locked,
+  SwitchedOff,
+  SwitchedOffByAdmin,
+  AppPassword,
+  Browser,
+  NoPasswords,
+  Throttled,
+  Outage
+};
+
+struct Meaning {
+  Why why;
+  Retry retry;
+  std::string_view what;
+  std::string_view advice;
+};
+constexpr std::array<Meaning, 10> kMeanings{{
+    {Why::WrongSecret, Retry::AfterUserAction, "the server refuses user name or password",
+     "Check both; many providers want an app password for programs."},
+    {Why::WrongOrOff, Retry::AfterUserAction, "the server refuses user name or password, or IMAP is switched off",
+     "Check both, and that IMAP is switched on in the settings of the webmail."},
+    {Why::Locked, Retry::AfterUserAction, "the account is locked",
+     "Log in by browser and do as the provider says there, or ask its operator; more tries keep it locked."},
+    {Why::SwitchedOff, Retry::AfterUserAction, "IMAP is switched off for this mailbox",
+     "Switch it on in the settings of the webmail, then run this again."},
+    {Why::SwitchedOffByAdmin, Retry::AfterUserAction, "IMAP is switched off by the administrator of the domain",
+     "Ask the administrator to allow IMAP for this mailbox."},
+    {Why::AppPassword, Retry::AfterUserAction, "an app password is needed here",
+     "Make one in the account's security settings at the provider and give it instead of the usual password."},
+    {Why::Browser, Retry::AfterUserAction, "the provider wants you to log in by browser first",
+     "Do so, or use an app password."},
+    {Why::NoPasswords, Retry::AfterUserAction, "the provider takes no passwords from programs any more",
+     "It wants OAuth: allow the access with mailhaul authorize ADDRESS."},
+    {Why::Throttled, Retry::Later, "the provider wants fewer logins for now", ""},
+    {Why::Outage, Retry::Later, "the server cannot check logins now", ""},
+}};
+
+// What providers say, in lower case: the first row whose words all occur decides. `host`: only there.
+struct Words {
+  std::string_view host;
+  std::array<std::string_view, 2> words;
+  Why why;
+};
+constexpr std::array<Words, 43> kWords{{
+    // an app password
+    {"", {"application-specific password", ""}, Why::AppPassword},  // Google, Zoho
+    {"", {"app-specific password", ""}, Why::AppPassword},          // Apple
+    {"", {"app password", ""}, Why::AppPassword},
+    {"", {"application password", ""}, Why::AppPassword},  // Mail.ru
+    {"", {"parol prilozheniya", ""}, Why::AppPassword},    // Mail.ru
+    {"", {"authorization code", ""}, Why::AppPassword},    // QQ, 163: their name for it
+    {"", {"authentication code", ""}, Why::AppPassword},
+    {"", {"authorized code", ""}, Why::AppPassword},
+    {"", {"two-factor", ""}, Why::AppPassword},
+    {"", {"2fa", ""}, Why::AppPassword},
+    {"", {"secure mail key", ""}, Why::AppPassword},  // AT&T
+    // a browser
+    {"", {"log in via your web browser", ""}, Why::Browser},  // Google
+    {"", {"web login required", ""}, Why::Browser},
+    {"", {"unsafe login", ""}, Why::Browser},  // 163
+    // IMAP switched off
+    {"", {"imap access is disabled for your domain", ""}, Why::SwitchedOffByAdmin},  // Google Workspace
+    {"", {"yet to enable imap", "administrator"}, Why::SwitchedOffByAdmin},          // Zoho
+    {"", {"not enabled for imap", ""}, Why::SwitchedOff},                            // Google
+    {"", {"not yet enabled for imap", ""}, Why::SwitchedOff},                        // Zoho
+    {"", {"enable imap", ""}, Why::SwitchedOff},                                     // Interia, Zoho
+    {"", {"or imap is disabled", ""}, Why::WrongOrOff},                              // Yandex
+    {"", {"service is not open", ""}, Why::WrongOrOff},                              // QQ: one text for all
+    {"", {"imap", "is disabled"}, Why::SwitchedOff},
+    {"", {"imap", "not allowed"}, Why::SwitchedOff},
+    {"", {"imap", "switched off"}, Why::SwitchedOff},
+    {"", {"imap", "not activated"}, Why::SwitchedOff},
+    {"", {"access rights to this service", ""}, Why::SwitchedOff},  // Yandex
+    {"", {"protocol is disabled", ""}, Why::SwitchedOff},
+    // no passwords at all
+    {"", {"basicauthblocked", ""}, Why::NoPasswords},  // Microsoft
+    {"", {"basic authentication is disabled", ""}, Why::NoPasswords},
+    // throttling, before "locked": some lock for an hour and say so
+    {"", {"too many", ""}, Why::Throttled},
+    {"", {"rate limit", ""}, Why::Throttled},
+    {"", {"login frequency", ""}, Why::Throttled},  // QQ
+    {"", {"try again later", ""}, Why::Throttled},
+    {"", {"temporarily locked", ""}, Why::Throttled},
+    {"", {"temporarily blocked", ""}, Why::Throttled},
+    // locked
+    {"", {"account", "locked"}, Why::Locked},
+    {"", {"account", "disabled"}, Why::Locked},
+    {"", {"account", "suspended"}, Why::Locked},
+    {"", {"account", "blocked"}, Why::Locked},
+    {"", {"user", "suspended"}, Why::Locked},
+    {"", {"user", "disabled"}, Why::Locked},
+    // providers that say nothing but "failed"
+    {"outlook.office365.com", {"failed", ""}, Why::NoPasswords},
+    {"imap-mail.outlook.com", {"failed", ""}, Why::NoPasswords},
+}};
+
+const Words* words_of(const imap::StatusText& status, const Account& account) {
+  const std::string text = to_lower(status.arguments + " " + status.text);
+  for (const Words& row : kWords) {
+    if (!row.host.empty() && !equal_ignoring_case(row.host, account.endpoint.host)) continue;
+    if (text.find(row.words[0]) != std::string::npos && text.find(row.words[1]) != std::string::npos) return &row;
+  }
+  return nullptr;
+}
+
+// The server's words without the user's secrets, should it repeat them, plain or in the response's base64.
+std::string without_secrets(std::string text, const Account& account, const Secret& token) {
+  std::vector<std::string> secrets;
+  if (const std::string& password = account.password.reveal(); !password.empty()) {
+    secrets.push_back(base64(account.authzid + std::string(1, '\0') + account.user + std::string(1, '\0') + password));
+    secrets.push_back(password);
+    secrets.push_back(base64(password));
+  }
+  if (!token.empty()) secrets.push_back(token.reveal());
+  for (std::string& secret : secrets) {
     for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at))
       text.replace(at, secret.size(), "***");
+    wipe(secret);
+  }
   return text;
+}
+
+Error token_refused(std::string said, const Account& account) {
+  return {Scope::Account, Retry::AfterUserAction, "the server refuses the access token: " + std::move(said),
+          account.help.empty() ? "Allow the access again, and check that IMAP is switched on for this mailbox."
+                               : account.help};
 }
 
 }  // namespace
 
 // Whatever is not known to pass is taken as a refusal: trying a wrong password again and again locks accounts.
-Error login_refused(const imap::StatusText& status, const Account& account) {
-  const std::string said = without_secrets(status.line(), account);
+Error login_refused(const imap::StatusText& status, const Account& account, const std::string& inside,
+                    const Secret& token) {
+  const std::string said = without_secrets(status.line() + (inside.empty() ? "" : " (" + inside + ")"), account, token);
   const auto asked = imap::plea_of(status);
   const auto row = std::find_if(kCodes.begin(), kCodes.end(), [&](const CodeRow& r) { return r.code == status.code; });
-  if (row != kCodes.end())
-    return {Scope::Account, row->retry, std::string(row->what) + ": " + said, std::string(row->advice),
-            row->retry == Retry::Later ? asked.wait : 0};
+  if (row != kCodes.end() && row->retry == Retry::Later)
+    return {Scope::Account, Retry::Later, std::string(row->what) + ": " + said, std::string(row->advice), asked.wait};
   if (asked.plea != imap::Plea::None || status.condition == imap::Condition::Bye)
     return {Scope::Account, Retry::Later, "the server does not let anybody in now: " + said, "", asked.wait};
+  const Words* words = words_of(status, account);
+  if (words != nullptr && (token.empty() || words->why != Why::NoPasswords)) {
+    const auto* meaning =
+        std::find_if(kMeanings.begin(), kMeanings.end(), [&](const Meaning& m) { return m.why == words->why; });
+    const bool later = meaning->retry == Retry::Later;
+    return {Scope::Account, meaning->retry, std::string(meaning->what) + ": " + said,
+            later || account.help.empty() ? std::string(meaning->advice) : account.help, later ? imap::kUsualWait : 0};
+  }
+  if (!token.empty() && status.condition != imap::Condition::Bad) return token_refused(said, account);
+  if (row != kCodes.end())
+    return {Scope::Account, row->retry, std::string(row->what) + ": " + said,
+            account.help.empty() || row->code != "AUTHENTICATIONFAILED" ? std::string(row->advice) : account.help};
   if (status.condition == imap::Condition::Bad)
     return {Scope::Account, Retry::AfterUserAction, "the server does not understand the login: " + said,
             "Check that user name and password are what this server expects."};
-  return {Scope::Account, Retry::AfterUserAction, "the server refuses user name or password: " + said,
-          "Check both; many providers want an app password for programs."};
+  return {Scope::Account, Retry::AfterUserAction, std::string(kMeanings[0].what) + ": " + said,
+          account.help.empty() ? std::string(kMeanings[0].advice) : account.help};
 }
 
 Error not_imap(std::string_view first, const Account& account) {

@@ -190,6 +190,15 @@ std::vector<std::string> hierarchy(std::string_view raw, std::optional<char> del
   return components;
 }
 
+namespace {
+std::string normalised(std::string_view utf8, uninorm_t form) {
+  if (is_ascii(utf8) || !is_utf8(utf8)) return std::string(utf8);
+  std::size_t length = 0;
+  std::uint8_t* normal = u8_normalize(form, octets(utf8), utf8.size(), nullptr, &length);
+  return taken(normal, length).value_or(std::string(utf8));
+}
+}  // namespace
+
 std::string collision_key(std::string_view utf8) {
   if (is_ascii(utf8) || !is_utf8(utf8)) return to_lower(utf8);
   const std::string nfc = to_nfc(utf8);
@@ -199,12 +208,8 @@ std::string collision_key(std::string_view utf8) {
   return taken(folded, length).value_or(nfc);
 }
 
-std::string to_nfc(std::string_view utf8) {
-  if (is_ascii(utf8) || !is_utf8(utf8)) return std::string(utf8);
-  std::size_t length = 0;
-  std::uint8_t* normal = u8_normalize(UNINORM_NFC, octets(utf8), utf8.size(), nullptr, &length);
-  return taken(normal, length).value_or(std::string(utf8));
-}
+std::string to_nfc(std::string_view utf8) { return normalised(utf8, UNINORM_NFC); }
+std::string to_nfkc(std::string_view utf8) { return normalised(utf8, UNINORM_NFKC); }
 
 bool is_inbox(std::string_view raw) { return equal_ignoring_case(raw, "INBOX"); }
 

@@ -24,7 +24,8 @@ std::vector<std::string> hierarchy(std::string_view raw, std::optional<char> del
 // Normalisation for comparing names: NFC, then full case folding. Two names with one collision key would be one
 // file on a case-insensitive or normalising file system.
 std::string collision_key(std::string_view utf8);
-std::string to_nfc(std::string_view utf8);  // invalid UTF-8 comes back unchanged
+std::string to_nfc(std::string_view utf8);   // invalid UTF-8 comes back unchanged
+std::string to_nfkc(std::string_view utf8);  // the same by compatibility: for passwords (RFC 4013 §2.2)
 
 // ASCII-case-insensitive "INBOX".
 bool is_inbox(std::string_view raw);

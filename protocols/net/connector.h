@@ -20,8 +20,9 @@ struct Endpoint {
 
 struct ConnectOptions {
   std::chrono::milliseconds timeout{30'000};
-  std::string proxy;    // "", "socks5h://…", "http://…"; the environment's proxies never apply
-  std::string ca_file;  // PEM; empty: the system's trust store
+  std::string proxy;                    // "", "socks5h://…", "http://…"; the environment's proxies never apply
+  std::string ca_file;                  // PEM; empty: the system's trust store
+  std::string client_certificate = {};  // PEM with the chain and its key, for servers that want one (SASL EXTERNAL)
 };
 
 // A TCP connection. `stop` wakes every later move() as well. Errors name host and port and what to do.

@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <optional>
 #include <system_error>
@@ -102,6 +103,7 @@ class TlsTransport final : public Transport {
 
   Done handshake(const Endpoint& endpoint, const ConnectOptions& options);
   Result<Moved> move(std::string_view out, std::span<char> in, milliseconds idle) override;
+  [[nodiscard]] ChannelBinding channel_binding() const override;
   [[nodiscard]] std::string security() const override {
     return std::string(SSL_get_version(ssl_.get())) + " " + SSL_get_cipher_name(ssl_.get());
   }
@@ -209,6 +211,34 @@ Error TlsTransport::handshake_error(const Endpoint& endpoint, const ConnectOptio
   return error;
 }
 
+// RFC 5929 §4.1: the certificate's digest by the algorithm of its signature, SHA-256 instead of what is weaker.
+std::string end_point_of(X509* certificate) {
+  int digest = NID_undef;
+  if (certificate == nullptr || X509_get_signature_info(certificate, &digest, nullptr, nullptr, nullptr) != 1)
+    return {};
+  const EVP_MD* md = digest == NID_md5 || digest == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(digest);
+  std::array<unsigned char, EVP_MAX_MD_SIZE> octets{};
+  unsigned size = 0;
+  if (md == nullptr || X509_digest(certificate, md, octets.data(), &size) != 1) return {};
+  return {reinterpret_cast<const char*>(octets.data()), size};
+}
+
+ChannelBinding TlsTransport::channel_binding() const {
+  ChannelBinding binding;
+  SSL* ssl = ssl_.get();
+  binding.end_point = end_point_of(SSL_get0_peer_certificate(ssl));
+  constexpr std::string_view kLabel = "EXPORTER-Channel-Binding";
+  std::array<unsigned char, 32> octets{};
+  // RFC 9266 §3: without the extended master secret the exporter of TLS 1.2 is not unique.
+  if ((SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1) &&
+      SSL_export_keying_material(ssl, octets.data(), octets.size(), kLabel.data(), kLabel.size(), octets.data(), 0,
+                                 1) == 1)
+    binding.exporter.assign(reinterpret_cast<const char*>(octets.data()), octets.size());
+  binding.certificate = SSL_get_certificate(ssl) != nullptr;
+  ERR_clear_error();
+  return binding;
+}
+
 TlsTransport::Outcome TlsTransport::write(std::string_view out, Moved& moved) {
   while (moved.sent < out.size()) {
     ERR_clear_error();
@@ -266,6 +296,15 @@ Result<std::unique_ptr<Transport>> start_tls(std::unique_ptr<Transport> tcp, con
   if (!context) return context.error().in(where);
   Ssl ssl(SSL_new(context->get()));
   if (!ssl) return Error{Scope::Service, Retry::Later, openssl_reason(), ""}.in(where);
+  if (const std::string& file = options.client_certificate; !file.empty()) {
+    if (SSL_use_certificate_chain_file(ssl.get(), file.c_str()) != 1 ||
+        SSL_use_PrivateKey_file(ssl.get(), file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_check_private_key(ssl.get()) != 1)
+      return Error{Scope::Account, Retry::AfterUserAction,
+                   "the client certificate " + printable(file) + " cannot be used: " + openssl_reason(),
+                   "It is a PEM file with the certificate, then its chain, and the key."}
+          .in(where);
+  }
   auto transport = std::make_unique<TlsTransport>(plain->release(), std::move(ssl));
   if (Done shaken = transport->handshake(endpoint, options); !shaken) return shaken.error().in(where);
   return std::unique_ptr<Transport>(std::move(transport));

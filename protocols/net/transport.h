@@ -21,6 +21,12 @@ struct Moved {
   bool closed = false;  // the peer has closed in good order (TLS: close_notify); received may still be > 0
 };
 
+struct ChannelBinding {
+  std::string exporter;      // tls-exporter, RFC 9266 §2; TLS 1.2 only with the extended master secret
+  std::string end_point;     // tls-server-end-point, RFC 5929 §4.1
+  bool certificate = false;  // the server has asked for a client certificate and got one
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -32,6 +38,9 @@ class Transport {
   // Scope::Account; Retry::Now for a lost connection, a time-out and a stop. TLS that ends without close_notify is a
   // lost connection, not `closed`.
   virtual Result<Moved> move(std::string_view out, std::span<char> in, std::chrono::milliseconds idle) = 0;
+
+  // What a login can be bound to; empty where there is no TLS.
+  [[nodiscard]] virtual ChannelBinding channel_binding() const { return {}; }
 
   // For reports: "TLSv1.3 TLS_AES_256_GCM_SHA384", "none".
   [[nodiscard]] virtual std::string security() const = 0;

@@ -50,10 +50,7 @@ passdb {{
   driver = passwd-file
   args = scheme=PLAIN {d}/passwords
 }}
-passdb {{
-  driver = static
-  args = password={password}
-}}
+{anyone}
 userdb {{
   driver = static
   args = uid={user} gid={group} home={d}/mail/%u mail=maildir:{d}/mail/%u{options} allow_all_users=yes
@@ -85,6 +82,11 @@ protocol imap {{
 }}
 {extra}
 """
+
+ANYONE = f"""passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}"""
 
 
 def server_account():
@@ -148,13 +150,14 @@ class ServerSession:
 class Dovecot:
     """with Dovecot() as server: server.add_user("demo", maildir) …"""
 
-    def __init__(self, certificate=None, extra="", ports=None, options="", passwords=None):
-        """`options` follow the mail location (":UTF-8"); `passwords` is for users who do not have the common one."""
+    def __init__(self, certificate=None, extra="", ports=None, options="", passwords=None, anyone=True):
+        """`options` follow the mail location (":UTF-8"); `passwords` is for users who do not have the common one,
+        without `anyone` the only users."""
         self.folder = temporary_folder("mh-dovecot-")
         self.authority = Authority(self.folder / "tls")
         self.ca_file = str(self.authority.ca)
         self.certificate = certificate or self.authority.good()
-        self.extra, self.ports, self.options = extra, ports, options
+        self.extra, self.ports, self.options, self.anyone = extra, ports, options, anyone
         self.process = None
         self.imap = self.imaps = 0
         for name in ("run", "state", "mail"):
@@ -182,7 +185,7 @@ class Dovecot:
         (self.folder / "dovecot.conf").write_text(CONFIGURATION.format(
             d=self.folder, instance=self.folder.name, user=account.pw_name, group=group, imap=self.imap,
             imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=self.extra,
-            options=self.options, password=PASSWORD))
+            options=self.options, anyone=ANYONE if self.anyone else ""))
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
         with open(self.folder / "output", "ab") as output:
             self.process = subprocess.Popen([program(), "-F", "-c", str(self.folder / "dovecot.conf")],
