@@ -67,6 +67,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   client::ClientOptions options;
   options.connect.ca_file = job.ca_file;
   options.connect.proxy = job.proxy;
+  options.connect.gate = job.gate;
   options.connect.client_certificate = job.client_certificate;
   options.compress = job.compress;
   options.pipeline = 128;

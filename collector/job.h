@@ -60,6 +60,7 @@ struct Job {
   std::string state;  // empty: <maildir>/mailhaul/state.db
   std::string ca_file;
   std::string proxy;
+  net::AddressGate gate;           // where connections may go; the command line lets everything through
   std::string client_certificate;  // PEM with its key; empty: none
   MailboxRules rules;
   sync::Policy policy;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -63,12 +64,6 @@ std::string without_credentials(const std::string& proxy) {
   return printable((scheme == std::string::npos ? "" : proxy.substr(0, scheme + 3)) + proxy.substr(at + 1));
 }
 
-// The address gate: every address that libcurl is about to connect to passes here first.
-curl_socket_t open_socket(void*, curlsocktype purpose, curl_sockaddr* address) {
-  if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
-  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
 class Connecting {
  public:
   Connecting(const Endpoint& endpoint, const ConnectOptions& options, const StopSignal& stop)
@@ -107,12 +102,28 @@ class Connecting {
     set(CURLOPT_CONNECTTIMEOUT_MS, timeout);
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_QUICK_EXIT, 1L);  // a cancelled look-up is left behind, not waited for
-    set(CURLOPT_OPENSOCKETFUNCTION, &open_socket);
+    set(CURLOPT_OPENSOCKETFUNCTION, &Connecting::open_socket);
+    set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
     set(CURLOPT_ERRORBUFFER, error_.data());
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     set(
         CURLOPT_WRITEFUNCTION, +[](char*, std::size_t size, std::size_t n, void*) { return size * n; });
     return good;
+  }
+
+  // The gate: every address that libcurl is about to connect to passes here first, so that nothing can be looked up
+  // anew between the check and the connect.
+  static curl_socket_t open_socket(void* connecting, curlsocktype purpose, curl_sockaddr* address) {
+    auto& self = *static_cast<Connecting*>(connecting);
+    if (purpose != CURLSOCKTYPE_IPCXN) return CURL_SOCKET_BAD;
+    const auto peer = Address::of(&address->addr);
+    const Done allowed = peer ? self.options_.gate.check(*peer) : Done(stopped());
+    if (!allowed && !self.options_.gate.open()) {
+      self.refused_ = allowed.error();
+      return CURL_SOCKET_BAD;
+    }
+    self.let_through_ = true;
+    return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
   }
 
   Result<Descriptor> drive() {
@@ -148,6 +159,7 @@ class Connecting {
   }
 
   Error failure(CURLcode code) {
+    if (refused_ && !let_through_) return *refused_;
     long os_error = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &os_error);
     const bool proxied = !options_.proxy.empty();
@@ -184,6 +196,8 @@ class Connecting {
   const ConnectOptions& options_;
   const StopSignal& stop_;
   std::array<char, CURL_ERROR_SIZE> error_{};
+  std::optional<Error> refused_;  // an address that the gate did not let through
+  bool let_through_ = false;      // another one was
   std::unique_ptr<CURLM, MultiCleanup> multi_;
   std::unique_ptr<CURL, EasyCleanup> easy_;  // after multi_: it must be gone before
 };
@@ -200,6 +214,8 @@ Result<std::unique_ptr<Transport>> connect_tcp(const Endpoint& endpoint, const C
   if (endpoint.port == 0)
     return Error{Scope::Account, Retry::AfterUserAction, "0 is not a port", "IMAP: 993 with TLS, 143 with STARTTLS."}
         .in(where);
+  if (const auto literal = Address::parse(endpoint.host))
+    if (const Done allowed = options.gate.check(*literal); !allowed) return allowed.error().in(where);
   if (stop.stop_requested()) return stopped().in(where);
   const StopSignal signal(stop);
   Result<Descriptor> fd = Connecting(endpoint, options, signal).run();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "protocols/base/result.h"
+#include "protocols/net/address_gate.h"
 #include "protocols/net/transport.h"
 
 namespace mailhaul::net {
@@ -20,8 +21,11 @@ struct Endpoint {
 
 struct ConnectOptions {
   std::chrono::milliseconds timeout{30'000};
-  std::string proxy;                    // "", "socks5h://…", "http://…"; the environment's proxies never apply
-  std::string ca_file;                  // PEM; empty: the system's trust store
+  std::string proxy;    // "", "socks5h://…", "http://…"; the environment's proxies never apply
+  std::string ca_file;  // PEM; empty: the system's trust store
+  // Every address is checked at the moment when it is connected to, a proxy's too. Behind a proxy the name is the
+  // proxy's to look up; an address instead of a name is checked nevertheless.
+  AddressGate gate = {};
   std::string client_certificate = {};  // PEM with the chain and its key, for servers that want one (SASL EXTERNAL)
 };
 
