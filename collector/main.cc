@@ -23,6 +23,7 @@
 #include "collector/progress.h"
 #include "collector/report_text.h"
 #include "collector/verify.h"
+#include "web/serve.h"
 
 namespace {
 
@@ -292,6 +293,36 @@ int run_ledger(const std::string& path, ExportForm form) {
   return complain(usage(std::string("the output cannot be written: ") + std::strerror(errno)), kCouldNotRun);
 }
 
+int run_service(CLI::App& serving, CLI::App& checking, CLI::App& keys, CLI::App& backing_up, const std::string& what) {
+  const auto given = web::environment();
+  auto settings = web::settings_from(given, MAILHAUL_VERSION);
+  if (!settings) return complain(settings.error(), kUsage);
+  if (serving) {
+    Signals signals;
+    const auto served = web::serve(*settings, signals.token());
+    return served ? kComplete : complain(served.error(), kCouldNotRun);
+  }
+  if (checking) {
+    const auto well = web::healthcheck(*settings);
+    return well ? kComplete : complain(well.error(), kIncomplete);
+  }
+  if (keys) {
+    auto service = service::Service::open(settings->service, system_clock());
+    if (!service) return complain(service.error(), kCouldNotRun);
+    const auto outcome = what == "rotate" ? (*service)->rotate_key() : (*service)->verify_key();
+    if (!outcome) return complain(outcome.error(), kCouldNotRun);
+    std::puts(what == "rotate" ? "Every password is sealed with a new key." : "Every password can be opened.");
+  }
+  if (backing_up) {
+    auto registry = registry::Registry::open(settings->service.data + "/service.db");
+    if (!registry) return complain(registry.error(), kCouldNotRun);
+    const auto copied = (*registry)->backup(what);
+    if (!copied) return complain(copied.error(), kCouldNotRun);
+    std::puts(("The service's database was copied to " + what + ". Keep the key apart from it.").c_str());
+  }
+  return kComplete;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -324,6 +355,19 @@ int main(int argc, char** argv) {
   auto* as_csv = ledger->add_flag("--csv", csv, "comma-separated, with a header line (the default)");
   ledger->add_flag("--json", options.json, "one JSON object a line")->excludes(as_csv);
   auto* quirks = app.add_subcommand("quirks", "List what is done differently for single kinds of server.");
+  auto* serving = app.add_subcommand("serve", "Serve the dashboard and the REST API, and run jobs when they are due.");
+  serving->footer(
+      "Settings come from the environment: MAILHAUL_DATA (/var/lib/mailhaul), MAILHAUL_MAIL (where mail goes, default "
+      "DATA/mail), MAILHAUL_LISTEN (127.0.0.1:8025), MAILHAUL_WORKERS, MAILHAUL_ALLOWED_HOSTS, "
+      "MAILHAUL_TRUSTED_PROXIES, MAILHAUL_BASE_PATH, MAILHAUL_MASTER_KEY_FILE, MAILHAUL_LOG_FORMAT (text, json).");
+  auto* checking = app.add_subcommand("healthcheck", "Ask the service of this machine whether it is well.");
+  auto* keys = app.add_subcommand("key", "The key that seals passwords; the service must be stopped.");
+  std::string what;
+  keys->add_option("ACTION", what, "rotate: a new key for all of them. verify: can they all be opened?")
+      ->required()
+      ->check(CLI::IsMember({"rotate", "verify"}));
+  auto* backing_up = app.add_subcommand("backup", "Copy the service's database to FILE, while it runs.");
+  backing_up->add_option("FILE", what, "a file that does not exist yet")->required();
   auto* version = app.add_subcommand("version", "Print the version.");
   app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
@@ -343,6 +387,7 @@ int main(int argc, char** argv) {
     std::puts("mailhaul " MAILHAUL_VERSION);
     return kComplete;
   }
+  if (*serving || *checking || *keys || *backing_up) return run_service(*serving, *checking, *keys, *backing_up, what);
   if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
   auto job = understand(options);
   if (!job) return complain(job.error(), kUsage);

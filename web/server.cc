@@ -181,7 +181,8 @@ void Server::Impl::dispatch(const httplib::Request& request, httplib::Response& 
   auto path = request.path;
   if (!settings.base_path.empty()) {
     if (path != settings.base_path && !path.starts_with(settings.base_path + "/"))
-      return give(problem(404, "", "there is nothing here", "Everything is below " + settings.base_path + "/."), response);
+      return give(problem(404, "", "there is nothing here", "Everything is below " + settings.base_path + "/."),
+                  response);
     path.erase(0, settings.base_path.size());
     if (path.empty()) return response.set_redirect(settings.base_path + "/", 308);
   }
@@ -202,9 +203,8 @@ void Server::Impl::dispatch(const httplib::Request& request, httplib::Response& 
   call.body = request.body;
   call.remote = proxied ? last_of(request.get_header_value("X-Forwarded-For")) : request.remote_addr;
   if (call.remote.empty()) call.remote = request.remote_addr;
-  call.secure =
-      proxied ? request.get_header_value("X-Forwarded-Proto") == "https" || is_local(without_port(host))
-              : is_local(without_port(host));
+  call.secure = proxied ? request.get_header_value("X-Forwarded-Proto") == "https" || is_local(without_port(host))
+                        : is_local(without_port(host));
   if (path == "/metrics" && reading) {
     auto known = service.access().by_token(
         call.header("Authorization").starts_with("Bearer ") ? call.header("Authorization").substr(7) : "", call.remote);
@@ -237,13 +237,15 @@ void Server::Impl::wire() {
   library.set_payload_max_length(settings.front.limits.import_body);
   // What went wrong inside is for the log, not for the net.
   library.set_exception_handler([this](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
-    give(problem(500, "Trouble", "something went wrong here", "Try again; if it stays so, look into the log."), response);
+    give(problem(500, "Trouble", "something went wrong here", "Try again; if it stays so, look into the log."),
+         response);
   });
-  library.set_error_handler([this](const httplib::Request&, httplib::Response& response) {
+  const httplib::Server::HandlerWithResponse on_error = [this](const httplib::Request&, httplib::Response& response) {
     if (response.body.empty() && response.status >= 400)
       give(problem(response.status, "", "the request cannot be read"), response);
     return httplib::Server::HandlerResponse::Handled;
-  });
+  };
+  library.set_error_handler(on_error);
 }
 
 Answer Server::Impl::answer(RawRequest&& request, const std::string& remote) {

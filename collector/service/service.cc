@@ -181,6 +181,31 @@ void Service::remember(const Viewer& viewer, const std::string& key, const std::
       registry::IdempotencyRow{key, viewer.user, registry::token_hash(request), status, body, clock_.unix_seconds()});
 }
 
+Done Service::rotate_key() {
+  const auto directory = settings_.data + "/keys";
+  if (auto rotated = secrets_->rotate(directory); !rotated) return rotated;
+  auto resealed = registry_->reseal([&](Id id, const std::string& sealed) -> Result<std::string> {
+    auto secret = secrets_->open_sealed(sealed, place_of_password(id));
+    if (!secret) return secret.error().in("account " + std::to_string(id));
+    return secrets_->seal(*secret, place_of_password(id));
+  });
+  if (!resealed) return resealed;
+  return registry::SecretBox::remove_older(directory);
+}
+
+Done Service::verify_key() {
+  std::string lost;
+  auto looked = registry_->reseal([&](Id id, const std::string& sealed) -> Result<std::string> {
+    if (!secrets_->open_sealed(sealed, place_of_password(id))) lost += (lost.empty() ? "" : ", ") + std::to_string(id);
+    return sealed;
+  });
+  if (!looked || lost.empty()) return looked;
+  return trouble("the passwords of these accounts cannot be opened with the keys that are here: " + lost,
+                 "Enter them again, or give the service its old key back.");
+}
+
+Done Service::backup(const std::string& path) { return registry_->backup(path); }
+
 SystemView Service::system() {
   SystemView out;
   out.version = settings_.version;

@@ -149,6 +149,12 @@ class Service {
   void remember(const Viewer& viewer, const std::string& key, const std::string& request, int status,
                 const std::string& body);
 
+  // A new key for everything that is sealed; the old ones are removed when nothing needs them. Nothing may run.
+  Done rotate_key();
+  // Opens every sealed password; an Error names the accounts whose password has to be entered again.
+  Done verify_key();
+  Done backup(const std::string& path);  // of the service's database, while others go on
+
   [[nodiscard]] SystemView system();
   Result<bool> ready();  // database and disks
 
