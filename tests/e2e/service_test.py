@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""The service end to end: a real Dovecot, `mailhaul serve`, and everything over the REST API."""
+import pathlib
+import shutil
+import unittest
+
+from dovecot import PASSWORD, temporary_folder
+from harness import World, files_of, run, environment
+from service import Service, wait_for
+
+
+def body_of(path):
+    return pathlib.Path(path).read_text()
+
+
+class ServiceWorld(World):
+    def setUp(self):
+        super().setUp()
+        self.service = self.enterContext(Service(self.folder))
+        self.owner = self.service.owner()
+        self.ca = body_of(self.server.ca_file)
+
+    def expect(self, status, reply):
+        self.assertEqual(reply.status, status, reply)
+        return reply.json
+
+    def account(self, client=None, password=PASSWORD, **more):
+        body = {"source": self.server.url("demo"), "password": password, "ca": self.ca, **more}
+        return self.expect(201, (client or self.owner).post("/accounts", body))
+
+    def job(self, client=None, path="demo", **more):
+        client = client or self.owner
+        account = self.account(client)
+        destination = self.expect(201, client.post("/destinations", {"path": path}))
+        return self.expect(201, client.post("/jobs", {"account": account["id"], "destination": destination["id"], **more}))
+
+    def settled(self, job, client=None, states=("idle", "finished", "attention", "waiting"), patience=60):
+        def look():
+            now = (client or self.owner).get(f"/jobs/{job}").json
+            return now if now["state"] in states and "progress" not in now else None
+        return wait_for(f"job {job} at rest", look, patience)
+
+
+class CollectTest(ServiceWorld):
+    def test_an_account_is_collected_and_new_mail_follows(self):
+        job = self.job()
+        done = self.settled(job["id"])
+        self.assertEqual((done["state"], done["counts"]["delivered"]), ("idle", sum(map(len, self.read_source().values()))), done)
+        self.mail = self.service.mail / "demo"
+        self.same_as(self.read_source())
+        runs = self.expect(200, self.owner.get(f"/runs?job={job['id']}"))["items"]
+        self.assertEqual([(one["kind"], one["state"], one["trigger"]) for one in runs], [("collect", "complete", "schedule")])
+        self.assertEqual(self.expect(200, self.owner.get(f"/runs/{runs[0]['id']}"))["report"]["sum"]["delivered"], done["counts"]["delivered"])
+        boxes = self.expect(200, self.owner.get(f"/jobs/{job['id']}/mailboxes"))["items"]
+        self.assertEqual(sum(one["counts"]["delivered"] for one in boxes), done["counts"]["delivered"])
+        # Nothing new: nothing is told, and no run is kept.
+        self.expect(202, self.owner.post(f"/jobs/{job['id']}/run"))
+        wait_for("a second run", lambda: len(self.owner.get(f"/runs?job={job['id']}").json["items"]) == 2)
+        self.settled(job["id"])
+        seen, cursor = [], ""
+        while True:
+            page = self.expect(200, self.owner.get(f"/jobs/{job['id']}/messages?limit=7&cursor={cursor}"))
+            seen += [(one["mailbox"], one["uid"]) for one in page["items"]]
+            cursor = page.get("next", "")
+            if not cursor:
+                break
+        self.assertEqual((len(seen), len(set(seen))), (done["counts"]["delivered"],) * 2)
+
+    def test_a_wrong_password_is_told_with_its_remedy_and_a_new_one_is_tried_at_once(self):
+        account = self.account(password="wrong")
+        report = self.expect(200, self.owner.post(f"/accounts/{account['id']}/test"))
+        self.assertEqual([step["ok"] for step in report["steps"]], [True, True, True, False], report)
+        destination = self.expect(201, self.owner.post("/destinations", {"path": "demo"}))
+        job = self.expect(201, self.owner.post("/jobs", {"account": account["id"], "destination": destination["id"]}))
+        now = self.settled(job["id"])
+        self.assertEqual(now["state"], "attention", now)
+        self.assertIn("password", now["error"] + now.get("advice", ""))
+        self.assertFalse((self.service.mail / "demo").exists())
+        self.expect(200, self.owner.patch(f"/accounts/{account['id']}", {"password": PASSWORD}))
+        wait_for("mail", lambda: self.owner.get(f"/jobs/{job['id']}").json["state"] == "idle")
+        self.assertTrue(files_of(self.service.mail / "demo"))
+
+    def test_another_host_wants_the_password_again(self):
+        account = self.account()
+        moved = self.owner.patch(f"/accounts/{account['id']}", {"source": "imaps://demo@elsewhere.invalid"})
+        self.assertEqual((moved.status, moved.json["field"]), (422, "password"), moved)
+
+    def test_preview_writes_nothing_verify_proves(self):
+        job = self.job(paused=True)
+        run_row = self.expect(202, self.owner.post(f"/jobs/{job['id']}/preview"))
+        shown = wait_for("the preview", lambda: (one := self.owner.get(f"/runs/{run_row['id']}").json)["state"] == "complete" and one)
+        self.assertTrue(shown["report"]["mailboxes"])
+        self.assertFalse((self.service.mail / "demo").exists())
+        self.expect(200, self.owner.patch(f"/jobs/{job['id']}", {"paused": False}))
+        self.settled(job["id"])
+        run_row = self.expect(202, self.owner.post(f"/jobs/{job['id']}/verify", {"deep": True}))
+        done = wait_for("the proof", lambda: (one := self.owner.get(f"/runs/{run_row['id']}").json)["state"] not in ("queued", "running") and one)
+        self.assertEqual((done["state"], done["failed"]), ("complete", 0), done)
+
+    def test_killed_it_goes_on_where_it_was(self):
+        job = self.job()
+        for _ in range(5):
+            self.service.kill()
+            self.service.start()
+            self.owner = self.service.owner()
+        wait_for("all mail", lambda: self.owner.get(f"/jobs/{job['id']}").json["state"] == "idle")
+        self.mail = self.service.mail / "demo"
+        self.same_as(self.read_source())
+
+    def test_many_sources_into_one_destination(self):
+        self.server.add_user("second", self.source)
+        destination = self.expect(201, self.owner.post("/destinations", {"path": "both"}))
+        jobs = []
+        for user in ("demo", "second"):
+            account = self.expect(201, self.owner.post("/accounts", {"source": self.server.url(user), "password": PASSWORD, "ca": self.ca}))
+            jobs.append(self.expect(201, self.owner.post("/jobs", {"account": account["id"], "destination": destination["id"]})))
+        counts = [self.settled(job["id"])["counts"]["delivered"] for job in jobs]
+        self.assertEqual(len(files_of(self.service.mail / "both")), sum(counts))
+
+    def test_csv_import_says_what_became_of_every_line(self):
+        csv = ("source,password,destination\r\n"
+               f"{self.server.url('demo')},{PASSWORD},imported\r\n"
+               "nonsense://x,y,z\r\n"
+               f'"{self.server.url("demo")}",{PASSWORD},../outside\r\n')
+        report = self.expect(200, self.owner.post("/accounts/import", raw=csv.encode(), kind="text/csv"))
+        self.assertEqual([(one["line"], one["ok"]) for one in report["lines"]], [(2, True), (3, False), (4, False)], report)
+        self.assertEqual(len(self.expect(200, self.owner.get("/accounts"))["items"]), 1)
+
+    def test_removed_jobs_and_accounts_leave_the_mail(self):
+        job = self.job()
+        self.settled(job["id"])
+        files = files_of(self.service.mail / "demo")
+        self.expect(204, self.owner.delete(f"/accounts/{job['account']}"))
+        self.assertEqual(self.owner.get(f"/jobs/{job['id']}").status, 404)
+        self.assertEqual(files_of(self.service.mail / "demo"), files)
+        again = self.job(path="other")
+        self.assertEqual(self.settled(again["id"])["state"], "idle")
+
+
+class AccessTest(ServiceWorld):
+    def test_nothing_without_a_login_and_the_setup_token_works_once(self):
+        nobody = self.service.client()
+        self.assertEqual(nobody.get("/jobs").status, 401)
+        self.assertEqual(nobody.post("/setup", {"token": "x", "name": "y", "password": "long enough a password"}).status, 409)
+        self.assertEqual(nobody.log_in("owner", "wrong wrong wrong").status, 422)
+        self.assertFalse((self.service.data / "setup-token").exists())
+
+    def test_everyone_sees_their_own(self):
+        for name, role in (("ann", "operator"), ("bob", "operator"), ("eve", "viewer")):
+            self.expect(201, self.owner.post("/users", {"name": name, "password": f"the words of {name}", "role": role}))
+        clients = {}
+        for name in ("ann", "bob", "eve"):
+            clients[name] = self.service.client()
+            self.expect(201, clients[name].log_in(name, f"the words of {name}"))
+        job = self.job(clients["ann"])
+        for name, status in (("ann", 200), ("bob", 404), ("eve", 404)):
+            for path in (f"/jobs/{job['id']}", f"/accounts/{job['account']}", f"/destinations/{job['destination']}", f"/jobs/{job['id']}/messages"):
+                self.assertEqual(clients[name].get(path).status, status, (name, path))
+        self.assertEqual(self.owner.get(f"/jobs/{job['id']}").status, 200)
+        self.assertEqual(clients["bob"].delete(f"/jobs/{job['id']}").status, 404)
+        self.assertEqual(clients["eve"].post("/accounts", {"source": "imaps://a@b.example"}).status, 403)
+        self.assertEqual(clients["ann"].get("/audit").status, 403)
+        self.assertEqual(clients["ann"].post("/users", {"name": "x", "password": "a very long one", "role": "owner"}).status, 403)
+
+    def test_tokens_have_scopes_and_end(self):
+        made = self.expect(201, self.owner.post("/tokens", {"name": "script", "scopes": ["read"]}))
+        script = self.service.client(made["secret"])
+        self.assertEqual(script.get("/jobs").status, 200)
+        self.assertEqual(script.post("/accounts", {"source": "imaps://a@b.example"}).status, 403)
+        self.assertEqual(script.post("/tokens", {"name": "more", "scopes": ["read"]}).status, 403)
+        self.expect(204, self.owner.delete(f"/tokens/{made['token']['id']}"))
+        self.assertEqual(script.get("/jobs").status, 401)
+
+    def test_another_site_cannot_act(self):
+        self.assertEqual(self.owner.post("/destinations", {"path": "x"}, headers={"X-CSRF-Token": "no"}).status, 403)
+        self.assertEqual(self.owner.post("/destinations", {"path": "x"}, headers={"Origin": "https://evil.example"}).status, 403)
+        self.assertEqual(self.owner.post("/destinations", {"path": "x"}, headers={"Sec-Fetch-Site": "cross-site"}).status, 403)
+        self.assertEqual(self.owner.get("/jobs", headers={"Host": "evil.example"}).status, 421)
+
+    def test_versions_and_keys(self):
+        account = self.account()
+        old = self.owner.get(f"/accounts/{account['id']}").headers["ETag"]
+        self.expect(200, self.owner.patch(f"/accounts/{account['id']}", {"name": "new"}, headers={"If-Match": old}))
+        self.assertEqual(self.owner.patch(f"/accounts/{account['id']}", {"name": "newer"}, headers={"If-Match": old}).status, 412)
+        first = self.owner.post("/destinations", {"path": "one"}, headers={"Idempotency-Key": "k1"})
+        again = self.owner.post("/destinations", {"path": "one"}, headers={"Idempotency-Key": "k1"})
+        self.assertEqual((first.status, again.status, first.json), (201, 201, again.json))
+        self.assertEqual(self.owner.post("/destinations", {"path": "two"}, headers={"Idempotency-Key": "k1"}).status, 409)
+
+    def test_secrets_are_nowhere(self):
+        canary = "canary-7f3a-password"
+        account = self.account(password=canary)
+        self.owner.post(f"/accounts/{account['id']}/test")
+        seen = self.owner.get(f"/accounts/{account['id']}").text + self.owner.get("/audit").text + "\n".join(self.service.lines)
+        self.assertNotIn(canary, seen)
+        backup = self.folder / "copy.db"
+        done = run("backup", backup, env=environment(None, MAILHAUL_DATA=str(self.service.data)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for path in [backup, *self.service.data.rglob("*")]:
+            if path.is_file():
+                self.assertNotIn(canary.encode(), path.read_bytes(), path)
+        for name in ("cmdline", "environ"):
+            self.assertNotIn(canary.encode(), pathlib.Path(f"/proc/{self.service.process.pid}/{name}").read_bytes())
+
+    def test_the_key_is_rotated_and_a_lost_one_is_told(self):
+        job = self.job()
+        self.settled(job["id"])
+        env = environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_MAIL=str(self.service.mail))
+        self.assertEqual(run("key", "verify", env=env).returncode, 3)  # while it serves
+        self.service.stop()
+        before = sorted((self.service.data / "keys").iterdir())
+        self.assertEqual(run("key", "rotate", env=env).returncode, 0)
+        after = sorted((self.service.data / "keys").iterdir())
+        self.assertNotEqual(before, after)
+        self.assertEqual(len(after), 1)
+        self.service.start()
+        self.owner = self.service.owner()
+        self.expect(200, self.owner.post(f"/accounts/{job['account']}/test"))
+        self.service.stop()
+        shutil.rmtree(self.service.data / "keys")
+        verified = run("key", "verify", env=env)
+        self.assertEqual(verified.returncode, 3)
+        self.assertIn("cannot be opened", verified.stderr)
+
+
+class OperationsTest(ServiceWorld):
+    def test_health_metrics_events_and_a_quiet_end(self):
+        self.assertEqual(self.owner.get("/healthz").text, "ok\n")
+        self.assertEqual(self.owner.get("/readyz").status, 200)
+        self.assertEqual(self.service.client().get("/metrics").status, 401)
+        token = self.expect(201, self.owner.post("/tokens", {"name": "prometheus", "scopes": ["metrics"]}))["secret"]
+        self.job()
+        wait_for("a counted run", lambda: "mailhaul_runs_total 1" in self.service.client(token).get("/metrics").text)
+        events = self.expect(200, self.owner.get("/events?since=0"))
+        self.assertIn("job", {one["kind"] for one in events["items"]})
+        self.assertEqual(self.service.stop(), 0)
+        self.assertIn("stopped", self.service.lines[-1])
+
+    def test_one_process_a_directory(self):
+        second = run("serve", env=environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_LISTEN="127.0.0.1:0"))
+        self.assertEqual(second.returncode, 3)
+        self.assertIn("another mailhaul serves", second.stderr)
+
+    def test_a_misspelled_setting_is_an_error(self):
+        done = run("serve", env=environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_LISTN="x"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("Did you mean MAILHAUL_LISTEN?", done.stderr)
+
+
+if __name__ == "__main__":
+    from harness import main
+    main()
