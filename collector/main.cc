@@ -293,6 +293,42 @@ int run_ledger(const std::string& path, ExportForm form) {
   return complain(usage(std::string("the output cannot be written: ") + std::strerror(errno)), kCouldNotRun);
 }
 
+// An account and its job, without a running service: for scripts that set one up.
+int run_add(const Options& o, unsigned minutes) {
+  auto settings = web::settings_from(web::environment(), MAILHAUL_VERSION);
+  if (!settings) return complain(settings.error(), kUsage);
+  auto source = parse_source(o.source);
+  if (!source) return complain(source.error(), kUsage);
+  auto secret = password(o.password_file, *source);
+  if (!secret) return complain(secret.error(), kUsage);
+  service::AccountChange account;
+  account.source = o.source;
+  account.password = *std::move(secret);
+  account.allow_plaintext = o.allow_plaintext;
+  if (!o.ca_file.empty()) {
+    std::ifstream in(o.ca_file, std::ios::binary);
+    if (!in) return complain(usage("--ca-file: " + o.ca_file + " cannot be read"), kUsage);
+    account.ca = std::string{std::istreambuf_iterator<char>(in), {}};
+  }
+  auto service = service::Service::open(settings->service, system_clock());
+  if (!service) return complain(service.error(), kCouldNotRun);
+  auto viewer = (*service)->access().local();
+  if (!viewer) return complain(viewer.error(), kCouldNotRun);
+  const auto refuse = [](const service::Refusal& why) { return complain(usage(why.what, why.advice), kUsage); };
+  auto added = (*service)->add_account(*viewer, account);
+  if (!added) return refuse(added.refusal());
+  const auto path = o.destination.empty() ? source->user : o.destination;
+  auto destination = (*service)->add_destination(*viewer, "", path, o.names);
+  if (!destination) return refuse(destination.refusal());
+  service::JobChange job;
+  job.schedule = R"({"kind":"every","minutes":)" + std::to_string(minutes) + "}";
+  auto made = (*service)->add_job(*viewer, added->row.id, destination->row.id, job);
+  if (!made) return refuse(made.refusal());
+  std::printf("job %lld: %s into %s, every %u minutes\n", static_cast<long long>(made->row.id), made->source.c_str(),
+              made->destination_path.c_str(), minutes);
+  return kComplete;
+}
+
 int run_service(CLI::App& serving, CLI::App& checking, CLI::App& keys, CLI::App& backing_up, const std::string& what) {
   const auto given = web::environment();
   auto settings = web::settings_from(given, MAILHAUL_VERSION);
@@ -360,6 +396,16 @@ int main(int argc, char** argv) {
       "Settings come from the environment: MAILHAUL_DATA (/var/lib/mailhaul), MAILHAUL_MAIL (where mail goes, default "
       "DATA/mail), MAILHAUL_LISTEN (127.0.0.1:8025), MAILHAUL_WORKERS, MAILHAUL_ALLOWED_HOSTS, "
       "MAILHAUL_TRUSTED_PROXIES, MAILHAUL_BASE_PATH, MAILHAUL_MASTER_KEY_FILE, MAILHAUL_LOG_FORMAT (text, json).");
+  auto* adding = app.add_subcommand("add", "Add an account and its job to a service that is stopped.");
+  adding->add_option("SOURCE", options.source, "imaps://user@host[:port], or imap://user@host[:port]")->required();
+  adding->add_option("PATH", options.destination,
+                     "where its mail goes, below MAILHAUL_MAIL (default: the user's name)");
+  adding->add_option("--source-password-file", options.password_file,
+                     "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
+  adding->add_option("--ca-file", options.ca_file, "certificates to trust instead of the system's (PEM)");
+  adding->add_flag("--allow-plaintext", options.allow_plaintext, "imap:// without TLS");
+  unsigned minutes = 15;
+  adding->add_option("--minutes", minutes, "between two polls (default 15)")->check(CLI::Range(1, 10080));
   auto* checking = app.add_subcommand("healthcheck", "Ask the service of this machine whether it is well.");
   auto* keys = app.add_subcommand("key", "The key that seals passwords; the service must be stopped.");
   std::string what;
@@ -387,6 +433,7 @@ int main(int argc, char** argv) {
     std::puts("mailhaul " MAILHAUL_VERSION);
     return kComplete;
   }
+  if (*adding) return run_add(options, minutes);
   if (*serving || *checking || *keys || *backing_up) return run_service(*serving, *checking, *keys, *backing_up, what);
   if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
   auto job = understand(options);

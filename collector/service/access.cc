@@ -97,7 +97,7 @@ Result<std::string> Access::prepare() {
   auto users = registry_.users();
   if (!users) return users.error();
   const auto path = data_ + "/setup-token";
-  if (!users->empty()) {
+  if (std::ranges::any_of(*users, [](const UserRow& user) { return user.role == Role::Owner; })) {
     ::unlink(path.c_str());
     return std::string();
   }
@@ -163,6 +163,19 @@ Outcome<LoggedIn> Access::open_session(const UserRow& user, const std::string& a
     return kept.error();
   note(in.viewer, "log in", "user " + std::to_string(user.id));
   return in;
+}
+
+Result<Viewer> Access::local() {
+  constexpr char kName[] = "local";
+  auto user = registry_.user(std::string_view(kName));
+  if (!user) return user.error();
+  if (!*user) {
+    auto id = registry_.add(UserRow{0, kName, "", Role::Operator, clock_.unix_seconds()});
+    if (!id) return id.error();
+    user = registry_.user(*id);
+    if (!user) return user.error();
+  }
+  return Viewer{(*user)->id, kName, Role::Operator, scopes_of(Role::Operator), "", "", "this machine", 0};
 }
 
 Outcome<LoggedIn> Access::log_in(const std::string& name, const Secret& password, const std::string& address) {

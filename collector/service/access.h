@@ -53,12 +53,14 @@ class Access {
  public:
   Access(registry::Registry& registry, const Clock& clock, std::string data);
 
-  // Makes a setup token if there is no user yet, and leaves it in `data`/setup-token. Empty: it is not needed.
+  // Makes a setup token if there is no owner yet, and leaves it in `data`/setup-token. Empty: it is not needed.
   Result<std::string> prepare();
   [[nodiscard]] bool setup_needed();
   Outcome<LoggedIn> set_up(std::string_view token, const std::string& name, const Secret& password,
                            const std::string& address);
 
+  // Whoever may write into the data directory: a user without a password, so that nobody logs in as it.
+  Result<Viewer> local();
   Outcome<LoggedIn> log_in(const std::string& name, const Secret& password, const std::string& address);
   Done log_out(const Viewer& viewer);
   Outcome<Viewer> by_session(std::string_view cookie, const std::string& address);

@@ -80,7 +80,8 @@ Result<Id> Registry::add(const UserRow& row) {
 Result<std::optional<Id>> Registry::add_first(const UserRow& row) {
   return locked([&](sqlite::Database& db) -> Result<std::optional<Id>> {
     auto q = db.use(
-        "INSERT INTO user (name, password, role, created) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM user)");
+        "INSERT INTO user (name, password, role, created) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM "
+        "user WHERE role = 0)");
     bind_all(*q, std::string_view(row.name), std::string_view(row.password), row.role, row.created);
     if (auto added = q->run(); !added) return added.error();
     return db.changes() == 1 ? std::optional<Id>(db.last_id()) : std::nullopt;

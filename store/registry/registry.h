@@ -121,7 +121,7 @@ class Registry {
   Result<std::optional<UserRow>> user(Id id);
   Result<std::optional<UserRow>> user(std::string_view name);
   Result<Id> add(const UserRow& row);  // a name that is taken: Retry::AfterUserAction
-  // The first user of all, and only that: nullopt if there is one already.
+  // The first owner, and only that: nullopt if there is one already.
   Result<std::optional<Id>> add_first(const UserRow& row);
   Done update(const UserRow& row);
   Result<bool> remove_user(Id id);  // false: it owns something

@@ -40,12 +40,12 @@ quiet() {  # nobody is left running: this shell and what ran before it are all t
       { echo "left running: $(tr '\0' ' ' <"/proc/$p/cmdline")"; exit 1; }
   done
 }
-echo "== ./run, from another folder, with nothing installed"; cd /; /src/run; quiet
+echo "== ./run, from another folder, with nothing installed"; cd /; /src/run; /src/run stop; quiet
 [ ! -e /usr/sbin/policy-rc.d ] || { echo "policy-rc.d was left behind"; exit 1; }
-echo "== ./run once more"; /src/run; quiet
+echo "== ./run once more"; /src/run; /src/run; /src/run stop; quiet
 if [ "$1" = short ]; then echo "== ./test dev"; cd /src; ./test dev; quiet; echo "bare root: all well (short)"; exit; fi
 echo "== ./run as a user"; useradd -m user; cp -r /src /home/user/src; rm -rf /home/user/src/demo /home/user/src/build
-chown -R user: /home/user/src; su user -c "cd && src/run && src/run"; quiet
+chown -R user: /home/user/src; su user -c "cd && src/run && src/run && src/run stop"; quiet
 [ "$1" = run ] || { echo "== ./test"; cd /src; ./test; quiet; ./test; quiet; }
 echo "bare root: all well"
 INSIDE
