@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "collector/imap_source.h"
+#include "collector/pop3_source.h"
 #include "collector/sync/patience.h"
 
 namespace mailhaul::collector {
@@ -46,6 +47,13 @@ std::function<void(std::chrono::milliseconds)> waiter(const std::stop_token& sto
   };
 }
 
+// Some POP3 servers show so many messages at a time (Gmail 250, others 500 or 1,000), and the others in a new session.
+bool more_behind(const sync::Report& last, const Pop3Habits& habits) {
+  constexpr std::uint64_t kWindow = 200;
+  if (!last.complete() || habits.delays_logins) return false;
+  return last.sum.delivered >= (habits.gmail ? 1 : kWindow) && habits.exact_sizes.has_value();
+}
+
 }  // namespace
 
 Result<Workplace> open_workplace(const Job& job, bool create) {
@@ -61,7 +69,8 @@ Result<Workplace> open_workplace(const Job& job, bool create) {
   return place;
 }
 
-sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events) {
+sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events,
+                                   std::shared_ptr<Pop3Habits> habits) {
   client::Account account{
       {job.source.host, job.source.port}, job.source.security, job.source.user, job.password, job.source.authzid};
   client::ClientOptions options;
@@ -77,7 +86,22 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   if (!job.trace_file.empty()) trace = std::make_shared<Trace>(job.trace_file);
   if (trace && trace->open()) options.wire_log = [trace](std::string_view line) { trace->write(line); };
   const ImapSourceOptions about{job.source.host, job.quirks.chosen};
-  return [=, told = std::make_shared<std::once_flag>()]() -> Result<std::unique_ptr<sync::Source>> {
+  const auto told = std::make_shared<std::once_flag>();
+  if (job.source.protocol == Protocol::Pop3) {
+    if (!habits) habits = std::make_shared<Pop3Habits>();
+    return [=]() -> Result<std::unique_ptr<sync::Source>> {
+      auto client = client::Pop3Client::connect(account, options, stop);
+      if (!client) return client.error();
+      const auto security = (*client)->security();
+      auto source = std::make_unique<Pop3Source>(*std::move(client), habits);
+      std::call_once(*told, [&] {
+        if (events) events(sync::Connected{account.endpoint.host, security});
+        if (const auto notice = source->notice(); events && !notice.empty()) events(sync::Trouble{notice});
+      });
+      return std::unique_ptr<sync::Source>(std::move(source));
+    };
+  }
+  return [=]() -> Result<std::unique_ptr<sync::Source>> {
     auto client = client::ImapClient::connect(account, options, stop);
     if (!client) return client.error();
     std::call_once(*told, [&] {
@@ -89,7 +113,8 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
 
 Result<sync::Report> collect(const Job& job, const sync::EventSink& events, const std::stop_token& stop) {
   sync::RunContext context;
-  context.connect = source_factory(job, stop, events);
+  const auto habits = std::make_shared<Pop3Habits>();
+  context.connect = source_factory(job, stop, events, habits);
   context.wait = waiter(stop);
   // A wrong password or a dead server is found out before anything is created.
   std::optional<std::unique_ptr<sync::Source>> first;
@@ -122,9 +147,20 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
   settings.wanted = [&](const sync::SourceMailbox& m) { return job.rules.wants(m); };
   settings.place = [&](const sync::SourceMailbox& m) { return job.rules.place(m); };
   settings.release = job.release;
-  settings.connections = job.connections;
+  settings.connections = job.source.protocol == Protocol::Pop3 ? 1 : job.connections;  // a maildrop has one session
   settings.dry_run = job.dry_run;
-  return sync::run(settings, context);
+  auto report = sync::run(settings, context);
+  while (report && more_behind(*report, *habits) && !stop.stop_requested()) {
+    auto next = sync::run(settings, context);
+    if (!next) {
+      if (habits->gmail) report->error = next.error().what;  // of others it was a guess that there might be more
+      return report;
+    }
+    const auto brought = next->sum.delivered;
+    *report = sync::joined(*report, *std::move(next));
+    if (brought == 0) break;
+  }
+  return report;
 }
 
 }  // namespace mailhaul::collector

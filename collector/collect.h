@@ -16,8 +16,11 @@ struct Workplace {
 };
 Result<Workplace> open_workplace(const Job& job, bool create);
 
-// Connects to the job's source; callable from several threads.
-sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events);
+struct Pop3Habits;
+
+// Connects to the job's source; callable from several threads. `habits`: gets what is learnt of a POP3 server.
+sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events,
+                                   std::shared_ptr<Pop3Habits> habits = nullptr);
 
 Result<sync::Report> collect(const Job& job, const sync::EventSink& events, const std::stop_token& stop);
 

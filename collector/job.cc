@@ -53,7 +53,8 @@ bool has_control(std::string_view text) {
   return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
 }
 
-constexpr std::string_view kSourceForm = "write imaps://user@host[:port]";
+constexpr std::string_view kSourceForm = "write imaps://user@host[:port], or pop3s://user@host[:port]";
+constexpr std::string_view kRecent = "recent:";  // Gmail: the last 30 days, whoever has collected them
 
 Done split_host(std::string_view text, SourceAddress& out) {
   std::string_view host = text, port;
@@ -89,13 +90,18 @@ Done split_host(std::string_view text, SourceAddress& out) {
 }  // namespace
 
 std::string SourceAddress::identity() const {
-  auto out = "imap:" + (authzid.empty() ? user : authzid) + "@" + host;
-  if (port != 143 && port != 993) out += ":" + std::to_string(port);
+  const bool pop3 = protocol == Protocol::Pop3;
+  const bool recent = pop3 && user.starts_with(kRecent);
+  const auto own = recent ? user.substr(kRecent.size()) : user;
+  auto out = (pop3 ? "pop3:" : "imap:") + (authzid.empty() ? own : authzid) + "@" + host;
+  const bool usual = pop3 ? port == 110 || port == 995 : port == 143 || port == 993;
+  if (!usual) out += ":" + std::to_string(port);
   return out;
 }
 
 std::string SourceAddress::text() const {
-  return std::string(security == client::Security::Tls ? "imaps://" : "imap://") + printable(user) + "@" + host + ":" +
+  return std::string(protocol == Protocol::Pop3 ? "pop3" : "imap") +
+         (security == client::Security::Tls ? "s://" : "://") + printable(user) + "@" + host + ":" +
          std::to_string(port);
 }
 
@@ -110,12 +116,11 @@ Result<SourceAddress> parse_source(std::string_view text) {
   }
   const auto scheme = text.substr(0, scheme_end);
   auto rest = text.substr(scheme_end + 3);
-  if (scheme == "imaps")
+  out.protocol = scheme.starts_with("pop3") ? Protocol::Pop3 : Protocol::Imap;
+  if (scheme == "imaps" || scheme == "pop3s")
     out.security = client::Security::Tls;
-  else if (scheme == "imap")
+  else if (scheme == "imap" || scheme == "pop3")
     out.security = client::Security::StartTls;
-  else if (scheme == "pop3" || scheme == "pop3s")
-    return usage("POP3 sources are not supported yet", "use imaps:// if the server offers IMAP");
   else
     return usage("'" + printable(scheme) + "://' is not a kind of source", std::string(kSourceForm));
   if (has_control(text)) return usage("the source holds a control character", std::string(kSourceForm));
@@ -123,7 +128,8 @@ Result<SourceAddress> parse_source(std::string_view text) {
   const auto at = rest.rfind('@');
   if (at == rest.npos || at == 0) return usage("the source names no user", std::string(kSourceForm));
   const auto user = rest.substr(0, at);
-  if (user.find(':') != user.npos)
+  const auto name = out.protocol == Protocol::Pop3 && user.starts_with(kRecent) ? user.substr(kRecent.size()) : user;
+  if (name.find(':') != name.npos)
     return usage("a password does not belong into the address, other people can see it there",
                  "use --source-password-file, MAILHAUL_SOURCE_PASSWORD or the prompt");
   out.user = percent_decoded(user);
@@ -132,7 +138,8 @@ Result<SourceAddress> parse_source(std::string_view text) {
     return usage("a source is a whole account; '" + printable(rest.substr(slash)) + "' is too much",
                  "choose mailboxes with --include");
   if (auto r = split_host(rest.substr(at + 1), out); !r) return r.error();
-  if (out.port == 0) out.port = out.security == client::Security::Tls ? 993 : 143;
+  const bool tls = out.security == client::Security::Tls;
+  if (out.port == 0) out.port = out.protocol == Protocol::Pop3 ? (tls ? 995 : 110) : (tls ? 993 : 143);
   return out;
 }
 
@@ -173,6 +180,31 @@ Result<std::pair<std::string, std::string>> parse_map(std::string_view rule) {
   if (equals == rule.npos || equals == 0 || equals + 1 == rule.size())
     return usage("'" + printable(rule) + "' is not a mapping", "write --map 'Source/Mailbox=Destination/Mailbox'");
   return std::pair{std::string(rule.substr(0, equals)), std::string(rule.substr(equals + 1))};
+}
+
+Result<std::optional<std::int64_t>> parse_leave(std::string_view text) {
+  constexpr std::int64_t kDay = 86'400;
+  if (text == "forever") return std::optional<std::int64_t>{};
+  if (text == "delete") return std::optional<std::int64_t>{0};
+  std::int64_t days = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), days);
+  if (error != std::errc{} || end != text.data() + text.size() || days < 0 || days > 36'500)
+    return usage("'" + printable(text) + "' is not a policy", "write forever, delete, or a number of days");
+  return std::optional<std::int64_t>{days * kDay};
+}
+
+Done suits_protocol(const SourceAddress& source, const sync::Policy& policy) {
+  if (source.protocol == Protocol::Imap)
+    return policy.leave ? usage("--pop3-leave is for pop3s:// and pop3://", "leave it out") : done();
+  if (policy.on_source_delete != sync::OnSourceDelete::Keep)
+    return usage(
+        "--on-source-delete does not go with POP3: a server may hide messages, and one that is not listed need "
+        "not be deleted",
+        "leave it out, copies are kept");
+  if (policy.leave && source.user.starts_with(kRecent))
+    return usage("--pop3-leave does not go with recent: users, whose mail belongs to other programs, too",
+                 "leave it out, or use the plain user name");
+  return done();
 }
 
 Result<std::int64_t> parse_day(std::string_view text) {

@@ -13,20 +13,24 @@
 
 namespace mailhaul::collector {
 
+enum class Protocol { Imap, Pop3 };
+
 struct SourceAddress {
+  Protocol protocol = Protocol::Imap;
   client::Security security = client::Security::Tls;
   std::string user;
   std::string host;
   std::uint16_t port = 0;
   std::string authzid = {};  // whose mail it is, where `user` is an administrator
-  // "imap:user@host", with the port if it is not one of the two usual ones: the same mail over imap:// and imaps:// is
-  // the same account; another port may be another server. The user is the one whose mail it is.
+  // "imap:user@host", "pop3:user@host", with the port if it is not one of the two usual ones: the same mail over
+  // imap:// and imaps:// is the same account; another port may be another server. The user is the one whose mail it is,
+  // without Gmail's "recent:".
   [[nodiscard]] std::string identity() const;
   [[nodiscard]] std::string text() const;  // for people
 };
 
-// imaps://user@host[:port], imap://user@host[:port]. The last '@' splits; %XX is decoded. Every other form is an Error
-// of the kind "usage" (Retry::AfterUserAction) that says what to write instead.
+// imaps://user@host[:port], imap://user@host[:port], pop3s://…, pop3://…. The last '@' splits; %XX is decoded. Every
+// other form is an Error of the kind "usage" (Retry::AfterUserAction) that says what to write instead.
 Result<SourceAddress> parse_source(std::string_view text);
 // maildir:/path → the path, without a trailing slash.
 Result<std::string> parse_destination(std::string_view text);
@@ -43,8 +47,12 @@ struct MailboxRules {
 };
 
 Result<std::pair<std::string, std::string>> parse_map(std::string_view rule);  // "A=B"
-Result<std::int64_t> parse_day(std::string_view text);                         // YYYY-MM-DD → Unix seconds, UTC
-Result<std::uint64_t> parse_size(std::string_view text);                       // 1048576, 10M, 2G
+// --pop3-leave: forever → nullopt, delete → 0, a number of days → seconds.
+Result<std::optional<std::int64_t>> parse_leave(std::string_view text);
+// What a POP3 source cannot do, or not safely, among what the job asks for.
+Done suits_protocol(const SourceAddress& source, const sync::Policy& policy);
+Result<std::int64_t> parse_day(std::string_view text);    // YYYY-MM-DD → Unix seconds, UTC
+Result<std::uint64_t> parse_size(std::string_view text);  // 1048576, 10M, 2G
 
 struct Quirks {                     // what the user switches; the rest is recognised
   imap::QuirkChoice chosen;         // rows of the quirk table

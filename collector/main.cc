@@ -120,7 +120,7 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 
 struct Options {  // the command line as text, before it is understood
   std::string source, destination, password_file, authzid, certificate, ca_file, proxy, state, since, max_size, trace;
-  std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7";
+  std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
   std::vector<std::string> include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
   std::size_t connections = 1;
@@ -128,7 +128,10 @@ struct Options {  // the command line as text, before it is understood
 };
 
 void add_options(CLI::App& command, Options& o, bool collecting) {
-  command.add_option("SOURCE", o.source, "imaps://user@host[:port], or imap://user@host[:port] (STARTTLS)")->required();
+  command
+      .add_option("SOURCE", o.source,
+                  "imaps://user@host[:port] or pop3s://user@host[:port]; imap:// and pop3:// start TLS themselves")
+      ->required();
   command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
   command.add_option("--source-password-file", o.password_file,
                      "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
@@ -144,7 +147,7 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("--maildir-names", o.names, "utf7 (Dovecot, mutt) or utf8 (Courier 5)");
   command.add_option("--trace", o.trace, "append the protocol to this file, secrets struck out");
   command.add_flag("--allow-plaintext", o.allow_plaintext,
-                   "imap:// without TLS: everybody on the way can read password and mail");
+                   "imap:// or pop3:// without TLS: everybody on the way can read password and mail");
   command.add_flag("--compress", o.compress, "COMPRESS=DEFLATE if the server offers it");
   command.add_flag("--json", o.json, "one JSON object a line, the last one is the report");
   if (!collecting) {
@@ -163,6 +166,9 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
       "what happens to the copy of a message that has vanished there: keep, flag ($SourceGone) or remove");
   command.add_option("--grace", o.grace, "days before --on-source-delete remove removes a copy (default 7)")
       ->check(CLI::Range(0, 3650));
+  command.add_option("--pop3-leave", o.leave,
+                     "POP3: messages stay at the source forever (default), a number of days, or delete: until the next "
+                     "run has compared their copies");
   command.add_option("--release-hold", o.release_hold, "let the held removals of this mailbox go ahead (repeatable)");
 }
 
@@ -204,7 +210,10 @@ Done understand_rules(const Options& o, Job& job) {
                                                           : OnSourceDelete::Keep;
   job.policy.grace = static_cast<std::int64_t>(o.grace) * 86'400;
   job.release = o.release_hold;
-  return done();
+  auto leave = parse_leave(o.leave);
+  if (!leave) return leave.error().in("--pop3-leave");
+  job.policy.leave = *leave;
+  return suits_protocol(job.source, job.policy);
 }
 
 Result<Job> understand(const Options& o) {
@@ -216,7 +225,8 @@ Result<Job> understand(const Options& o) {
   job.client_certificate = o.certificate;
   if (o.allow_plaintext) {
     if (job.source.security == client::Security::Tls)
-      return usage("--allow-plaintext does not go with imaps://", "leave it out, or write imap://");
+      return usage("--allow-plaintext does not go with imaps:// and pop3s://",
+                   "leave it out, or write imap:// or pop3://");
     job.source.security = client::Security::Cleartext;
   }
   auto destination = parse_destination(o.destination);

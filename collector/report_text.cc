@@ -49,8 +49,8 @@ void row(std::string& out, const std::string& name, std::size_t columns, const s
 
 bool quiet(const sync::MailboxReport& m) {
   const auto& c = m.count;
-  return m.error.empty() && c.delivered + c.failed + c.pending == 0 && m.flags + m.removed + m.marked == 0 &&
-         m.held.empty() && m.sums_up();
+  return m.error.empty() && c.delivered + c.failed + c.pending == 0 &&
+         m.flags + m.removed + m.marked + m.deleted == 0 && m.held.empty() && m.sums_up();
 }
 
 }  // namespace
@@ -67,10 +67,11 @@ std::string report_text(const sync::Report& report, bool dry_run) {
   columns = std::min<std::size_t>(columns, 48);
   out += padded("mailbox", columns) +
          "    listed delivered   already  excluded    failed   pending      gone      bytes\n";
-  std::uint64_t flags = 0, removed = 0, marked = 0;
+  std::uint64_t flags = 0, removed = 0, marked = 0, deleted = 0;
   for (const auto& m : report.mailboxes) {
     flags += m.flags;
     removed += m.removed;
+    deleted += m.deleted;
     marked += m.marked;
     if (brief && quiet(m)) {
       ++hidden;
@@ -85,6 +86,9 @@ std::string report_text(const sync::Report& report, bool dry_run) {
   }
   if (hidden > 0) out += "… and " + std::to_string(hidden) + " mailboxes without news\n";
   row(out, "sum", columns, report.sum);
+  if (deleted > 0)
+    out +=
+        "deleted " + std::to_string(deleted) + " messages at the source; their copies were read again and are whole\n";
   if (removed > 0)
     out += "removed " + std::to_string(removed) + " copies of messages that have vanished at the source\n";
   if (marked > 0)
@@ -129,6 +133,7 @@ std::string report_json(const sync::Report& report, bool dry_run) {
     entry["flags"] = m.flags;
     entry["adopted"] = m.adopted;
     entry["moved"] = m.moved;
+    entry["deleted"] = m.deleted;
     entry["removed"] = m.removed;
     entry["marked"] = m.marked;
     if (!m.renamed_from.empty()) entry["renamed_from"] = m.renamed_from;

@@ -6,6 +6,7 @@
 #include "collector/collect.h"
 #include "collector/progress.h"
 #include "collector/sync/key.h"
+#include "collector/sync/names.h"
 
 namespace mailhaul::collector {
 namespace {
@@ -218,6 +219,11 @@ Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& ev
     if (row == rows->end()) {
       verifier.missing(joined(mailbox.path), "on the server, never collected");
       continue;
+    }
+    sync::Names names(place->ledger.get(), system_clock(), true);
+    if (mailbox.named) {
+      names.bind(*row);
+      (*source)->use(names);
     }
     if (auto r = verifier.mailbox(mailbox, *row); !r) {
       if (stop.stop_requested()) break;

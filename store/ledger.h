@@ -122,6 +122,15 @@ struct PlacementRow {
   bool operator==(const PlacementRow&) const = default;
 };
 
+struct NameRow {  // of a source whose messages have names and no UIDs: the UID that we gave this one
+  mail::Uid uid;
+  std::string name;                // any octets
+  std::uint64_t octets = 0;        // as the server told when the name was last found to mean the same message
+  std::int64_t first_seen = 0;     // Unix seconds
+  std::int64_t removal_meant = 0;  // Unix seconds: its deletion at the source was asked for; 0: never
+  bool operator==(const NameRow&) const = default;
+};
+
 struct RunRow {
   RunId id;
   std::int64_t started = 0, ended = 0;
@@ -165,6 +174,8 @@ class Ledger {
   // How many vanished rows of the current generation were missed after `since`, or, with `waiting`, at any time if
   // their copy may yet be removed; those missed at row.released or before are not counted.
   Result<std::uint64_t> vanished_count(const MailboxRow& row, std::int64_t since, bool waiting);
+  // Every name that was given a UID under this validity, uid ascending: 1, 2, 3 … without gaps.
+  Result<std::vector<NameRow>> names(MailboxId mailbox, mail::UidValidity validity);
   Result<std::vector<RunRow>> runs(AccountId account, std::size_t limit);  // newest first; ended == 0: it was cut off
   Result<std::uint32_t> rows_in_state(AccountId account, MessageState state);  // of all generations; from the tallies
   // Every row of every generation, by mailbox, generation and UID, with its copies. The ledger is free between windows
@@ -226,6 +237,10 @@ class Ledger {
     // becomes Delivered if it has a copy, else Listed. Takes the place of a row that has no copy; refuses another.
     Done rebind(MailboxId mailbox, std::uint32_t from_generation, mail::Uid from, std::uint32_t generation,
                 mail::Uid to);
+
+    // Names, with the next UIDs that are free; a name that has one already, or a UID that is taken, is an Error.
+    Done add_names(MailboxId mailbox, mail::UidValidity validity, std::span<const NameRow> names);
+    Done update_name(MailboxId mailbox, mail::UidValidity validity, const NameRow& row);  // octets and removal_meant
 
     Result<RunId> start_run(AccountId account, std::int64_t now);
     Done end_run(const RunRow& row);

@@ -109,6 +109,8 @@ Result<Report> Engine::all_mailboxes() {
   }
   if (trouble.empty() && !context_.stop.stop_requested())
     if (auto removed = remove_vanished(); !removed) trouble = removed.error().what;
+  if (trouble.empty() && !context_.stop.stop_requested())
+    if (auto left = take_leave(); !left) trouble = left.error().what;
   Report result = report();
   result.stopped = context_.stop.stop_requested();
   if (!result.stopped) result.error = trouble;
@@ -183,6 +185,7 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   }
   if (auto released = release(); !released) return released;
   if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
+  if (auto opened = open_names(); !opened) return opened;
   for (auto& work : works_) {
     work.report.destination = work.row.destination;
     const auto components = context_.maildir ? context_.maildir->components_of(work.row.destination) : std::nullopt;
@@ -325,6 +328,7 @@ Result<Source*> Engine::connected() {
     auto source = context_.connect();
     if (source) {
       source_ = *std::move(source);
+      if (names_) source_->use(*names_);
     } else {
       const auto retry = source.error().retry;
       if (source.error().scope != Scope::Account || (retry != Retry::Now && retry != Retry::Later))

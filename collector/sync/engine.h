@@ -1,7 +1,8 @@
 // Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, rebind.cc new
 // UIDs for old rows, rename.cc new names for old mailboxes, moves.cc messages from one mailbox to another,
 // removals.cc what becomes of the copies of vanished
-// messages, settle.cc the local effects (say, adopt, level flags, cursors), fetch.cc the bodies.
+// messages, leave.cc what is deleted at a source whose sessions take effect at their end, settle.cc the local effects
+// (say, adopt, level flags, cursors), fetch.cc the bodies.
 #pragma once
 #include <map>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "collector/sync/intake.h"
+#include "collector/sync/names.h"
 #include "collector/sync/patience.h"
 #include "collector/sync/run.h"
 #include "collector/sync/work.h"
@@ -111,6 +113,13 @@ class Engine {
   Done settle_removals_of_the_old(Work& work, store::Ledger::Transaction& transaction);
   [[nodiscard]] std::int64_t missed_at(const Work& work) const;
 
+  // leave.cc
+  Done open_names();
+  [[nodiscard]] Result<KeyOf> keys_of(const Work& work, std::optional<UidValidity> validity);
+  Done take_leave();
+  Result<UidSet> removable(Work& work);
+  Result<bool> copy_is_whole(const Work& work, const store::MessageRow& row, const store::FoundCopy& copy);
+
   // settle.cc
   Done say(Group group);
   Done adopt(Work& work, std::size_t index);
@@ -136,6 +145,7 @@ class Engine {
   std::unique_ptr<Source> source_;
   store::AccountRow account_;
   std::vector<Work> works_;
+  std::unique_ptr<Names> names_;  // of the one mailbox whose messages have names and no UIDs; nullptr: there is none
   std::map<std::int64_t, std::pair<std::uint64_t, std::uint64_t>>
       settled_;  // per mailbox row: messages, octets of this run
   std::mutex settled_mutex_;

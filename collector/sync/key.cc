@@ -5,6 +5,16 @@
 #include "protocols/mail/digest.h"
 
 namespace mailhaul::sync {
+namespace {
+
+DeliveryKey hashed(std::string_view text) {
+  const auto digest = mail::Sha256::of(text);
+  DeliveryKey key;
+  std::copy_n(digest.begin(), key.size(), key.begin());
+  return key;
+}
+
+}  // namespace
 
 DeliveryKey delivery_key(std::string_view account_uuid, std::string_view raw_mailbox,
                          std::optional<UidValidity> validity, Uid uid, std::uint32_t reuse) {
@@ -17,10 +27,18 @@ DeliveryKey delivery_key(std::string_view account_uuid, std::string_view raw_mai
   text.append(validity ? std::to_string(validity->value) : "none").push_back('\0');
   text.append(std::to_string(uid.value)).push_back('\0');
   text.append(std::to_string(reuse));
-  const auto digest = mail::Sha256::of(text);
-  DeliveryKey key;
-  std::copy_n(digest.begin(), key.size(), key.begin());
-  return key;
+  return hashed(text);
+}
+
+DeliveryKey named_delivery_key(std::string_view account_uuid, std::string_view raw_mailbox, std::string_view name,
+                               std::uint32_t reuse) {
+  std::string text;  // "named" stands where others have a UIDVALIDITY, which is a number or "none"
+  text.reserve(account_uuid.size() + raw_mailbox.size() + name.size() + 24);
+  text.append(account_uuid).push_back('\0');
+  text.append(raw_mailbox).append(std::string_view("\0named\0", 7));
+  text.append(std::to_string(reuse)).push_back('\0');
+  text.append(name);
+  return hashed(text);
 }
 
 KeyOf key_maker(std::string account_uuid, std::string raw_mailbox, std::optional<UidValidity> validity) {

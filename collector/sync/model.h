@@ -59,6 +59,7 @@ struct Policy {
   std::int64_t grace = std::int64_t{7} * 86'400;  // seconds
   std::uint64_t fuse_messages = 50;               // the fuse: see anomalous()
   std::uint64_t fuse_percent = 20;
+  std::optional<std::int64_t> leave{};  // named sources: seconds that a message stays there; nullopt: for ever
   [[nodiscard]] bool needs_descriptors() const { return max_size != Policy{}.max_size || since != Policy{}.since; }
   bool operator==(const Policy&) const = default;
 };

@@ -103,19 +103,25 @@ Done Engine::take_view(Work& work, MailboxView view) {
   if (work.row.uid_validity != work.view.validity || work.row.generation == 0) return new_generation(work);
   // Flags were not asked for: what has changed since the list of mailboxes came is for the next run.
   if (vouched_for(work)) work.view.modseq = work.row.modseq;
-  work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
+  auto keys = keys_of(work, work.view.validity);
+  if (!keys) return keys.error();
+  work.key_of = *std::move(keys);
   return done();
 }
 
 // A new UIDVALIDITY says that the old UIDs mean nothing, not that the messages are gone (RFC 4549 §4.1).
 Done Engine::new_generation(Work& work) {
-  const auto old_key_of = key_maker(account_.uuid, work.source.raw_name, work.row.uid_validity);
-  work.key_of = key_maker(account_.uuid, work.source.raw_name, work.view.validity);
+  const auto old_key_of = keys_of(work, work.row.uid_validity);
+  if (!old_key_of) return old_key_of.error();
+  auto keys = keys_of(work, work.view.validity);
+  if (!keys) return keys.error();
+  work.key_of = *std::move(keys);
   work.fresh_generation = true;
   const bool first = !work.row.uid_validity && alive_rows(work.row.tally) == 0;
   if (settings_.dry_run || work.row.id.value == 0) {
     work.row.uid_validity = work.view.validity;
     work.row.floor = Uid{1};
+    if (names_ && work.source.named) names_->bind(work.row);
     return done();
   }
   auto transaction = context_.ledger->begin();
@@ -126,7 +132,7 @@ Done Engine::new_generation(Work& work) {
     if (auto r = transaction->update_mailbox(row); !r) return r;
     work.row = row;
   } else {
-    if (auto r = settle_files_of_the_old(work, *transaction, old_key_of); !r) return r;
+    if (auto r = settle_files_of_the_old(work, *transaction, *old_key_of); !r) return r;
     if (auto r = settle_removals_of_the_old(work, *transaction); !r) return r;
     if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
     auto row = transaction->mailbox(work.row.id);
@@ -137,6 +143,7 @@ Done Engine::new_generation(Work& work) {
       if (auto r = transaction->update_mailbox(work.row); !r) return r;
     }
   }
+  if (names_ && work.source.named) names_->bind(work.row);
   return transaction->commit();
 }
 

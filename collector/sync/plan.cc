@@ -176,6 +176,12 @@ bool anomalous(const Policy& policy, std::uint64_t vanished, std::uint64_t left)
   return vanished > policy.fuse_messages && vanished * 100 > (vanished + left) * policy.fuse_percent;
 }
 
+bool removable_at_source(const Policy& policy, const store::MessageRow& row, const Leaving& facts, std::int64_t now) {
+  if (!policy.leave || row.state != MessageState::Delivered || !row.sha256) return false;
+  if (!facts.delivered_before || !facts.copy_whole || !facts.same_at_source || !facts.quiet) return false;
+  return now - facts.first_seen >= *policy.leave;
+}
+
 FlagSet merged(const FlagSet& base, const FlagSet& source, const FlagSet& destination) {
   const auto dropped = base.minus(source);
   const auto added = source.minus(base);

@@ -92,6 +92,16 @@ Plan plan(const Policy& policy, const SourceWindow& source, const LedgerWindow& 
 // counted) and `left` are there: too many for removals to go on by themselves? More than max(50, 20 %), or all.
 bool anomalous(const Policy& policy, std::uint64_t vanished, std::uint64_t left);
 
+// Of a source that is not mirrored but emptied (POP3): may this message be deleted there now? What is asked of it:
+struct Leaving {
+  bool delivered_before = false;  // by an earlier session than this one
+  bool copy_whole = false;        // the copy was read again just now, and its digest is what was delivered
+  bool same_at_source = false;    // this session's list has it, under the same name and with the same size or header
+  bool quiet = true;              // nothing odd in this run: no new validity, the list adds up
+  std::int64_t first_seen = 0;    // Unix seconds
+};
+bool removable_at_source(const Policy& policy, const store::MessageRow& row, const Leaving& facts, std::int64_t now);
+
 // Three-way, flag by flag, in one direction: what the source added or dropped since `base` is applied to the
 // destination; flags that its owner set there stay.
 FlagSet merged(const FlagSet& base, const FlagSet& source, const FlagSet& destination);

@@ -1,6 +1,7 @@
 // What the engine asks of a source. Implementations: ImapSource, and the model server of the simulation.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@ struct SourceMailbox {
   bool selectable = true;
   bool subscribed = false;
   bool personal = true;  // in the user's own namespace
+  bool named = false;    // its messages have names and no UIDs: those come from the NameBook
   // From STATUS; nullopt: not said.
   std::optional<std::uint64_t> messages, uid_next, uid_validity, highest_modseq, octets, unseen;
   std::optional<std::string> mailbox_id;  // RFC 8474: the same through every RENAME
@@ -150,6 +152,28 @@ class Receiver {
   virtual Done lost(const FetchSlice& slice, const Error& error) = 0;
 };
 
+// The names of a mailbox whose messages have no UIDs (POP3's unique-ids), and the UIDs that the ledger gave them. A UID
+// is durable before anything is delivered under it: that is the intent. Belongs to one thread.
+class NameBook {
+ public:
+  virtual ~NameBook() = default;
+  [[nodiscard]] virtual std::optional<UidValidity> validity() const = 0;  // of the ledger's rows; nullopt: no rows yet
+  // Every name under this validity; the name of UID n is at n - 1. Stays valid until the next call of add().
+  virtual Result<std::span<const store::NameRow>> names(UidValidity validity) = 0;
+  // New names get the next UIDs, in their order. `names`: with name and octets only.
+  virtual Done add(UidValidity validity, std::vector<store::NameRow> names) = 0;
+  virtual Done note_octets(UidValidity validity, const std::map<Uid, std::uint64_t>& octets) = 0;
+  virtual Result<UidSet> in_state(std::span<const store::MessageState> states) = 0;  // of the current rows
+  virtual Result<std::vector<store::MessageRow>> rows(const UidSet& uids) = 0;       // likewise
+};
+
+// What ended a session with a source where a session's work takes effect at its end.
+struct Farewell {
+  bool effective = true;  // the source has said so; otherwise it may offer everything again
+  std::string why_not;    // in that case
+  UidSet removed;         // messages that it was told to delete
+};
+
 // One connection to the source. Belongs to one thread. Errors end the connection (Scope::Account) unless said
 // otherwise.
 class Source {
@@ -166,6 +190,11 @@ class Source {
   virtual Result<std::vector<Headers>> headers(const FetchQueue::Mailbox& mailbox) = 0;
   // Fetches bodies until the queue is empty.
   virtual Done fetch(FetchQueue& queue, Receiver& receiver) = 0;
+  // Where the messages of its mailboxes come from names. Called before anything but mailboxes(); the book outlives it.
+  virtual void use(NameBook&) {}
+  // The run is over and everything that it took is durable: deletes these messages and ends the session, with effect. A
+  // source that ends in any other way leaves no trace (POP3: no QUIT, RFC 1939 §6). Not for sources with UIDs.
+  virtual Result<Farewell> conclude(const FetchQueue::Mailbox&) { return Farewell{}; }
 };
 
 template <class F>

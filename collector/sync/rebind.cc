@@ -25,8 +25,20 @@ struct Orphan {
 // Messages that agree in header block, date and size are taken in the order of their UIDs on both sides: which of
 // several equal ones is which cannot be told and does not matter, as long as each is used once. Where the size
 // disagrees (servers estimate it) header block and date must name one orphan only.
+//
+// Servers without INTERNALDATE (POP3): the header block, which has the dates, and the size; or the header block alone
+// where only one message ever had it.
+Orphan* recognise_undated(std::vector<Orphan>& orphans, const Headers& message) {
+  const auto earlier = [](const auto& a, const auto& b) { return a.digest < b.digest; };
+  const Orphan wanted{message.evidence.header_digest, 0, 0, 0, Uid{}, false};
+  const auto [first, last] = std::equal_range(orphans.begin(), orphans.end(), wanted, earlier);
+  for (auto it = first; it != last && message.size; ++it)
+    if (!it->used && it->octets == *message.size) return &*it;
+  return last - first == 1 && !first->used ? &*first : nullptr;
+}
+
 Orphan* recognise(std::vector<Orphan>& orphans, const Headers& message) {
-  if (!message.date) return nullptr;
+  if (!message.date) return recognise_undated(orphans, message);
   const auto& digest = message.evidence.header_digest;
   const auto earlier = [](const auto& a, const auto& b) {
     return std::tie(a.digest, a.date) < std::tie(b.digest, b.date);

@@ -40,6 +40,7 @@ struct MailboxReport {
   std::uint64_t moved = 0;              // of `delivered`: copied from the mailbox they were in, not downloaded
   std::uint64_t removed = 0;            // copies of vanished messages removed by this run
   std::uint64_t marked = 0;             // … marked $SourceGone by it
+  std::uint64_t deleted = 0;            // messages that the source was told to delete, and said it would (--pop3-leave)
   std::string held;                     // why removals are frozen; empty: they are not
   std::string renamed_from;             // what it was called at the source until this run; empty: the same
   bool planned_only = false;
@@ -56,5 +57,9 @@ struct Report {
   std::int64_t come_back = 0;           // Unix seconds: the server asked to be left alone until then; 0: it did not
   [[nodiscard]] bool complete() const;  // nothing failed, nothing pending, every mailbox observed
 };
+
+// Two runs, one after the other, told as one: what the first delivered counts as delivered, even if the source has not
+// shown it to the second.
+Report joined(const Report& first, Report second);
 
 }  // namespace mailhaul::sync

@@ -58,6 +58,7 @@ struct Work {
   bool suspect = false;   // the server seems to have gone back in time: are the UIDs still the same messages?
   UidSet told_gone;       // alive rows that the server calls vanished, while the count bears it out
   UidSet vanished;        // proved
+  UidSet had;             // named mailboxes: delivered before this run
   Intentions todo;
   std::uint64_t delivered_before = 0;
 

@@ -31,7 +31,12 @@ TEST_CASE("source: the last @ splits, %XX is decoded, ports have defaults") {
                         {"imaps://a%3Ab%40c@h", "a:b@c", "h", 993, "imap:a:b@c@h"},
                         {"imaps://100%@h", "100%", "h", 993, "imap:100%@h"},
                         {"imaps://me@[::1]:1143", "me", "::1", 1143, "imap:me@::1:1143"},
-                        {"imap://me@[2001:db8::7]", "me", "2001:db8::7", 143, "imap:me@2001:db8::7"}}) {
+                        {"imap://me@[2001:db8::7]", "me", "2001:db8::7", 143, "imap:me@2001:db8::7"},
+                        {"pop3s://me@h", "me", "h", 995, "pop3:me@h"},
+                        {"pop3://me@h", "me", "h", 110, "pop3:me@h"},
+                        {"pop3s://me@h:993", "me", "h", 993, "pop3:me@h:993"},
+                        {"pop3s://recent:me@gmail.com@pop.gmail.com", "recent:me@gmail.com", "pop.gmail.com", 995,
+                         "pop3:me@gmail.com@pop.gmail.com"}}) {
     CAPTURE(row.text);
     auto source = parse_source(row.text);
     REQUIRE(source);
@@ -65,7 +70,9 @@ TEST_CASE("source: what cannot be one is refused as the user's to mend, with adv
                            "imaps://m%0d%0ae@h",
                            "imaps://m%00@h",
                            "ftp://me@h",
-                           "pop3s://me@h"}) {
+                           "pop3s://me:secret@h",
+                           "pop3s://recent:me:secret@h",
+                           "imaps://recent:me@h"}) {
     CAPTURE(text);
     auto source = parse_source(text);
     REQUIRE_FALSE(source);
@@ -139,4 +146,26 @@ TEST_CASE("quirks: switched on and off, an unknown one is named") {
   CHECK(has(Quirk::NoExamine));
   CHECK(quirks.masked.empty());
   for (const char* text : {"", "+", "lockstep", "+nonsense", "+no-"}) CHECK_FALSE(apply_quirk(text, quirks));
+}
+
+TEST_CASE("--pop3-leave: forever, delete, or days; and what does not go with it") {
+  CHECK(*parse_leave("forever") == std::nullopt);
+  CHECK(*parse_leave("delete") == 0);
+  CHECK(*parse_leave("0") == 0);
+  CHECK(*parse_leave("7") == 7 * 86'400);
+  for (const char* text : {"", "never", "-1", "7d", "99999999999999999999", "36501"}) CHECK_FALSE(parse_leave(text));
+
+  const auto imap = *parse_source("imaps://me@h"), pop3 = *parse_source("pop3s://me@h"),
+             recent = *parse_source("pop3s://recent:me@h");
+  sync::Policy keeps, removes, deletes;
+  removes.on_source_delete = sync::OnSourceDelete::Remove;
+  deletes.leave = 0;
+  CHECK(suits_protocol(imap, keeps));
+  CHECK(suits_protocol(imap, removes));
+  CHECK_FALSE(suits_protocol(imap, deletes));
+  CHECK(suits_protocol(pop3, keeps));
+  CHECK(suits_protocol(pop3, deletes));
+  CHECK_FALSE(suits_protocol(pop3, removes));  // a POP3 list is no evidence of a deletion
+  CHECK(suits_protocol(recent, keeps));
+  CHECK_FALSE(suits_protocol(recent, deletes));
 }

@@ -82,8 +82,9 @@ class BadInputTest(CommandLine):
         self.assertNotIn("canary-5f1d", done.stdout + done.stderr)
         self.assertIn(done.returncode, (2, 3))
 
-    def test_pop3_waits_for_its_issue(self):
-        self.refused(run("collect", "pop3s://demo@localhost", f"maildir:{self.mail}"), (2, 3), "pop3")
+    def test_pop3_refuses_what_it_cannot_do_safely(self):
+        self.refused(run("collect", "pop3s://demo@localhost", f"maildir:{self.mail}", "--on-source-delete", "remove"), 2, "pop3")
+        self.refused(run("collect", "imaps://demo@localhost", f"maildir:{self.mail}", "--pop3-leave", "delete"), 2, "pop3-leave")
 
     def test_wrong_password(self):
         self.refused(self.collect(password="wrong"), 3, "password|authentication|log ?in", "localhost|demo")
