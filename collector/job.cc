@@ -109,9 +109,6 @@ Result<SourceAddress> parse_source(std::string_view text) {
   SourceAddress out;
   const auto scheme_end = text.find("://");
   if (scheme_end == text.npos) {
-    if (text.find('@') != text.npos)
-      return usage("finding the server for '" + printable(text) + "' by itself is not supported yet",
-                   "name it: imaps://user@host");
     return usage("'" + printable(text) + "' is not a source", std::string(kSourceForm));
   }
   const auto scheme = text.substr(0, scheme_end);

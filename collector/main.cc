@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "collector/collect.h"
+#include "collector/discover_command.h"
 #include "collector/ledger_export.h"
 #include "collector/progress.h"
 #include "collector/report_text.h"
@@ -119,26 +120,35 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 }
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, authzid, certificate, ca_file, proxy, state, since, max_size, trace;
+  std::string source, destination, password_file, authzid, certificate, resolver, ca_file, proxy, state, since,
+      max_size, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
-  std::vector<std::string> include, exclude, map, quirks, release_hold;
+  std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
   std::size_t connections = 1;
   bool json = false, dry_run = false, allow_plaintext = false, compress = false, deep = false;
 };
 
+void add_discovery_options(CLI::App& command, Options& o) {
+  command.add_option("--ca-file", o.ca_file, "certificates to trust instead of the system's (PEM)");
+  command.add_option("--proxy", o.proxy, "socks5h://host:port or http://host:port");
+  command.add_option("--resolver", o.resolver, "the DNS server to ask for a domain's mail servers (ADDRESS:PORT)");
+  command.add_option("--connect-to", o.connect_to,
+                     "HOST:PORT:TO-HOST:TO-PORT: where a server is while it is looked for (repeatable)");
+}
+
 void add_options(CLI::App& command, Options& o, bool collecting) {
   command
       .add_option("SOURCE", o.source,
-                  "imaps://user@host[:port] or pop3s://user@host[:port]; imap:// and pop3:// start TLS themselves")
+                  "an address (user@domain), imaps://user@host[:port] or pop3s://user@host[:port]; imap:// and pop3:// "
+                  "start TLS themselves")
       ->required();
   command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
   command.add_option("--source-password-file", o.password_file,
                      "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
   command.add_option("--source-authzid", o.authzid, "the user whose mail it is, where SOURCE names an administrator");
   command.add_option("--client-certificate", o.certificate, "certificate and key to show to the server (PEM)");
-  command.add_option("--ca-file", o.ca_file, "certificates to trust instead of the system's (PEM)");
-  command.add_option("--proxy", o.proxy, "socks5h://host:port or http://host:port");
+  add_discovery_options(command, o);
   command.add_option("--state", o.state, "the ledger's file (default: DESTINATION/mailhaul/state.db)");
   command.add_option("--include", o.include, "only mailboxes whose name matches this pattern (repeatable)");
   command.add_option("--exclude", o.exclude, "no mailboxes whose name matches this pattern (repeatable)");
@@ -216,9 +226,21 @@ Done understand_rules(const Options& o, Job& job) {
   return suits_protocol(job.source, job.policy);
 }
 
+// An address alone is looked up.
+Result<std::string> found_source(const Options& o) {
+  if (o.source.find("://") != std::string::npos || o.source.find('@') == std::string::npos) return o.source;
+  auto findings = discover({o.source, o.resolver, o.ca_file, o.proxy, o.connect_to}, {}, {});
+  if (!findings) return findings.error();
+  auto url = source_of(*findings);
+  if (url && !o.json) std::fprintf(stderr, "found %s\n", url->c_str());
+  return url;
+}
+
 Result<Job> understand(const Options& o) {
   Job job;
-  auto source = parse_source(o.source);
+  const auto url = found_source(o);
+  if (!url) return url.error();
+  auto source = parse_source(*url);
   if (!source) return source.error();
   job.source = *std::move(source);
   job.source.authzid = o.authzid;
@@ -400,6 +422,11 @@ int main(int argc, char** argv) {
   bool csv = false;
   auto* as_csv = ledger->add_flag("--csv", csv, "comma-separated, with a header line (the default)");
   ledger->add_flag("--json", options.json, "one JSON object a line")->excludes(as_csv);
+  auto* discovering = app.add_subcommand("discover", "Find the mail server of an address, and say where it was found.");
+  discovering->add_option("ADDRESS", options.source, "user@domain")->required();
+  add_discovery_options(*discovering, options);
+  discovering->add_flag("--json", options.json, "one JSON object a line: each step, then the findings");
+  discovering->footer("Exit status: 0 found, 1 not found, 2 not an address, 3 could not run.");
   auto* quirks = app.add_subcommand("quirks", "List what is done differently for single kinds of server.");
   auto* serving = app.add_subcommand("serve", "Serve the dashboard and the REST API, and run jobs when they are due.");
   serving->footer(
@@ -446,6 +473,11 @@ int main(int argc, char** argv) {
   if (*adding) return run_add(options, minutes);
   if (*serving || *checking || *keys || *backing_up) return run_service(*serving, *checking, *keys, *backing_up, what);
   if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
+  if (*discovering) {
+    Signals signals;
+    return run_discover({options.source, options.resolver, options.ca_file, options.proxy, options.connect_to},
+                        options.json, signals.token());
+  }
   auto job = understand(options);
   if (!job) return complain(job.error(), kUsage);
   return *collecting ? run_collect(options, *job) : run_verify(options, *job);

@@ -1,0 +1,11 @@
+# Writes a C++ source that holds INPUT as text, in pieces that every compiler takes.
+file(READ ${INPUT} text)
+string(LENGTH "${text}" length)
+set(pieces "")
+set(at 0)
+while(at LESS length)
+  string(SUBSTRING "${text}" ${at} 8000 piece)
+  string(APPEND pieces "\n    R\"preset(${piece})preset\"")
+  math(EXPR at "${at} + 8000")
+endwhile()
+file(WRITE ${OUTPUT} "#include \"protocols/discovery/presets.h\"\n\nnamespace mailhaul::discovery {\nstd::string_view presets_text() {\n  return${pieces};\n}\n}  // namespace mailhaul::discovery\n")
