@@ -132,10 +132,17 @@ Done Pop3Fetching::answered(const pop3::Command& command, const pop3::Status& st
   return settle();
 }
 
-// Two messages that ran into each other are longer than LIST says.
+namespace {
+
+// LIST need not count the line end that a message lacks and POP3 has to give it.
+bool exact(std::uint64_t received, std::uint64_t listed) { return received == listed || received == listed + 2; }
+
+}  // namespace
+
+// Two messages that ran into each other are longer than LIST says, by the second one's first line at least.
 bool Pop3Fetching::believable() const {
   const auto listed = in_flight_.front().octets;
-  if (!source_.client_->session().pipelines() || in_flight_.size() < 2 || received_ == listed) return true;
+  if (!source_.client_->session().pipelines() || in_flight_.size() < 2 || exact(received_, listed)) return true;
   return source_.habits_->exact_sizes == false && received_ <= listed + listed / 4 + 1024;
 }
 
@@ -147,8 +154,8 @@ Done Pop3Fetching::finished(const pop3::Command&) {
                      std::to_string(in_flight_.front().octets) + "; asking one by one",
                  ""};
   }
-  auto& exact = source_.habits_->exact_sizes;
-  exact = exact.value_or(true) && received_ == in_flight_.front().octets;
+  auto& sizes = source_.habits_->exact_sizes;
+  sizes = sizes.value_or(true) && exact(received_, in_flight_.front().octets);
   unconfirmed_ = in_flight_.front();
   in_flight_.pop_front();
   return done();

@@ -76,6 +76,8 @@ class Engine {
   Done fold(Work& work, Plan plan, const SourceWindow& source, const std::vector<store::FoundCopy>& found);
 
   // rebind.cc
+  using ListedOctets = std::function<std::uint64_t(std::uint32_t generation, Uid uid)>;
+  Result<ListedOctets> listed_octets(const Work& work);
   Done rebind(Work& work, std::size_t index);
   Result<bool> load_orphans(const Work& work,
                             const std::function<void(std::uint32_t, const store::MessageRow&)>& visit);

@@ -19,6 +19,7 @@ struct Orphan {
   std::uint32_t generation = 0;
   Uid uid;
   bool used = false;
+  std::uint64_t listed = 0;  // named sources: the size that the server told of it
   [[nodiscard]] auto evidence() const { return std::tie(digest, date, octets); }
 };
 
@@ -30,10 +31,10 @@ struct Orphan {
 // where only one message ever had it.
 Orphan* recognise_undated(std::vector<Orphan>& orphans, const Headers& message) {
   const auto earlier = [](const auto& a, const auto& b) { return a.digest < b.digest; };
-  const Orphan wanted{message.evidence.header_digest, 0, 0, 0, Uid{}, false};
+  const Orphan wanted{message.evidence.header_digest, 0, 0, 0, Uid{}, false, 0};
   const auto [first, last] = std::equal_range(orphans.begin(), orphans.end(), wanted, earlier);
   for (auto it = first; it != last && message.size; ++it)
-    if (!it->used && it->octets == *message.size) return &*it;
+    if (!it->used && (it->listed == *message.size || it->octets == *message.size)) return &*it;
   return last - first == 1 && !first->used ? &*first : nullptr;
 }
 
@@ -43,7 +44,7 @@ Orphan* recognise(std::vector<Orphan>& orphans, const Headers& message) {
   const auto earlier = [](const auto& a, const auto& b) {
     return std::tie(a.digest, a.date) < std::tie(b.digest, b.date);
   };
-  const Orphan wanted{digest, *message.date, 0, 0, Uid{}, false};
+  const Orphan wanted{digest, *message.date, 0, 0, Uid{}, false, 0};
   const auto [first, last] = std::equal_range(orphans.begin(), orphans.end(), wanted, earlier);
   if (message.size)
     for (auto it = first; it != last; ++it)
@@ -76,15 +77,36 @@ Result<bool> Engine::load_orphans(const Work& work,
   return any;
 }
 
+// What a named source said of the sizes of the messages of old generations.
+Result<Engine::ListedOctets> Engine::listed_octets(const Work& work) {
+  std::map<std::uint32_t, std::vector<std::uint64_t>> sizes;
+  if (names_ && work.source.named) {
+    auto generations = context_.ledger->generations(work.row.id);
+    if (!generations) return generations.error();
+    for (const auto& generation : *generations) {
+      if (!generation.uid_validity || generation.tally.of(MessageState::Orphan) == 0) continue;
+      auto names = names_->names(*generation.uid_validity);
+      if (!names) return names.error();
+      for (const auto& name : *names) sizes[generation.number].push_back(name.octets);
+    }
+  }
+  return ListedOctets([sizes = std::move(sizes)](std::uint32_t generation, Uid uid) -> std::uint64_t {
+    const auto it = sizes.find(generation);
+    return it == sizes.end() || uid.value == 0 || uid.value > it->second.size() ? 0 : it->second[uid.value - 1];
+  });
+}
+
 Done Engine::rebind(Work& work, std::size_t index) {
   // Until a generation was once seen whole, this step may have been cut short, or a list may have left messages out.
   const bool unfinished = work.fresh_generation || work.row.floor == Uid{1} || !work.row.exists_seen;
   if (!work.observed || !unfinished || work.row.generation < 2 || work.row.id.value == 0 || settings_.dry_run)
     return done();
+  auto listed = listed_octets(work);
+  if (!listed) return listed.error();
   std::vector<Orphan> orphans;
   auto any = load_orphans(work, [&](std::uint32_t generation, const store::MessageRow& row) {
-    orphans.push_back(
-        {row.header_digest, row.internal_date.value_or(0), row.octets.value_or(0), generation, row.uid, false});
+    orphans.push_back({row.header_digest, row.internal_date.value_or(0), row.octets.value_or(0), generation, row.uid,
+                       false, (*listed)(generation, row.uid)});
   });
   if (!any) return any.error();
   if (!*any) return done();

@@ -89,6 +89,23 @@ ANYONE = f"""passdb {{
 }}"""
 
 
+POP3 = """
+protocols = imap pop3
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+  }}
+}}
+protocol pop3 {{
+  pop3_logout_format = top=%t retr=%r octets=%b del=%d of=%m
+}}
+"""
+
+
 def server_account():
     """The user that serves mail here."""
     return pwd.getpwuid(os.getuid()) if os.getuid() else pwd.getpwnam("mail")
@@ -150,7 +167,7 @@ class ServerSession:
 class Dovecot:
     """with Dovecot() as server: server.add_user("demo", maildir) …"""
 
-    def __init__(self, certificate=None, extra="", ports=None, options="", passwords=None, anyone=True):
+    def __init__(self, certificate=None, extra="", ports=None, options="", passwords=None, anyone=True, pop3=False):
         """`options` follow the mail location (":UTF-8"); `passwords` is for users who do not have the common one,
         without `anyone` the only users."""
         self.folder = temporary_folder("mh-dovecot-")
@@ -159,7 +176,8 @@ class Dovecot:
         self.certificate = certificate or self.authority.good()
         self.extra, self.ports, self.options, self.anyone = extra, ports, options, anyone
         self.process = None
-        self.imap = self.imaps = 0
+        self.imap = self.imaps = self.pop3 = self.pop3s = 0
+        self.with_pop3 = pop3
         for name in ("run", "state", "mail"):
             (self.folder / name).mkdir()
         (self.folder / "passwords").write_text("".join(f"{user}:{{PLAIN}}{text}\n" for user, text in (passwords or {}).items()))
@@ -182,9 +200,12 @@ class Dovecot:
         account = server_account()
         group = subprocess.run(["id", "-gn", account.pw_name], capture_output=True, text=True, check=True).stdout.strip()
         self.imap, self.imaps = self.ports or free_ports(2)
+        if self.with_pop3:
+            self.pop3, self.pop3s = free_ports(2)
+        pop3 = POP3.format(pop3=self.pop3, pop3s=self.pop3s) if self.with_pop3 else ""
         (self.folder / "dovecot.conf").write_text(CONFIGURATION.format(
             d=self.folder, instance=self.folder.name, user=account.pw_name, group=group, imap=self.imap,
-            imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=self.extra,
+            imaps=self.imaps, certificate=self.certificate.certificate, key=self.certificate.key, extra=pop3 + self.extra,
             options=self.options, anyone=ANYONE if self.anyone else ""))
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
         with open(self.folder / "output", "ab") as output:
@@ -231,7 +252,8 @@ class Dovecot:
         return maildir
 
     def url(self, user, scheme="imaps"):
-        return f"{scheme}://{user}@localhost:{self.imaps if scheme == 'imaps' else self.imap}"
+        port = {"imaps": self.imaps, "imap": self.imap, "pop3s": self.pop3s, "pop3": self.pop3}[scheme]
+        return f"{scheme}://{user}@localhost:{port}"
 
     def sessions(self, user):
         """All sessions of the user so far, once every one of them has ended and been logged."""
@@ -241,3 +263,12 @@ class Dovecot:
             lines = re.findall(rf" imap\({re.escape(user)}\).* in=(\d+) out=(\d+) bodies=(\d+) octets=(\d+)", text)
             return (len(lines) >= logins) and [ServerSession(*map(int, line)) for line in lines] or (not logins and [None])
         return [one for one in wait_for(ended, 20, f"the end of {user}'s sessions") if one]
+
+    def pop3_sessions(self, user):
+        """(TOPs, RETRs, DELEs) of every POP3 session of the user so far, once all of them have ended and been logged."""
+        def ended():
+            text = (self.folder / "log").read_text(errors="replace")
+            logins = len(re.findall(rf"pop3-login: Info: Login: user=<{re.escape(user)}>", text))
+            lines = re.findall(rf" pop3\({re.escape(user)}\).* top=(\d+) retr=(\d+) octets=\d+ del=(\d+) of=\d+", text)
+            return len(lines) >= logins and [[tuple(map(int, line)) for line in lines]]
+        return wait_for(ended, 20, f"the end of {user}'s POP3 sessions")[0]
