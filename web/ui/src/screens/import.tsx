@@ -33,7 +33,7 @@ async function take(files: FileList | null | undefined) {
 function Result() {
   const { dry, of } = report.value!;
   return (
-    <section class="card" aria-label={t('import.result')}>
+    <section class="card">
       <Notice kind={of.failed ? 'warn' : 'good'} role="status" title={dry ? t('import.checked', { n: of.lines.length - of.failed }) : t('import.added', { n: of.added })}>
         {of.failed > 0 && t('import.failed', { n: of.failed })}</Notice>
       <div class="scroll" role="region" tabIndex={0} aria-label={t('import.result')}><table>

@@ -3,10 +3,10 @@ import { signal, useSignal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { call, type Job, type Mailbox, type Message, type Run } from '../api';
-import { clock, count, moment, plain, rate, size, span } from '../format';
+import { clock, count, moment, plain, size, span } from '../format';
 import { t, type Key } from '../i18n';
 import { go, parts } from '../router';
-import { drop, jobs, loadJob, logOf, put, ratesOf, runsOf } from '../state';
+import { drop, ids, jobs, loadJob, logOf, put, ratesOf, runsOf } from '../state';
 import { Button, complain, Confirm, Empty, Field, Foreign, Icon, Loading, may, Meter, Notice, save, say, Secret, Spark, State, Tabs, tell, Title, Trouble, When } from '../ui';
 import { Amount, Doing } from './overview';
 import { readRun, Verification } from './report';
@@ -93,7 +93,7 @@ function Now({ job }: { job: Job }) {
   return (
     <section class="card now" aria-label={t('now')}>
       <div class="now-line"><State of={job.state} />{!trouble && <Doing job={job} />}
-        {running && <span class="now-speed">{progress.octets_per_second ? rate(progress.octets_per_second) : ''}<Spark values={ratesOf(job.id).value} /></span>}</div>
+        {running && <span class="now-speed"><Spark values={ratesOf(job.id).value} /></span>}</div>
       {running && <><Amount job={job} />{progress.mailbox && <p class="hint">{t(`phase.${progress.phase ?? 'fetching'}` as Key)} · <Foreign text={progress.mailbox} limit={200} /></p>}</>}
       {trouble && <Notice kind={job.state === 'waiting' ? 'warn' : 'bad'} title={<Foreign text={job.error!} limit={1000} />}>
         {job.advice && <p><Foreign text={job.advice} limit={1000} /></p>}
@@ -259,7 +259,7 @@ function Verify({ job }: { job: Job }) {
       {may('run') && <p class="buttons"><Button kind="main" icon="shield" busy={busy.value} onClick={begin}>{t('verify.do')}</Button></p>}
       {busy.value && <p class="loading" role="status">{t('verify.going')}</p>}
       <Trouble of={trouble.value} />
-      {run && !busy.value && <><h3>{t('verify.last')} <When at={run.ended ?? run.started} /></h3><Verification run={run} /></>}
+      {run && !busy.value && <><h2 class="minor">{t('verify.last')} <When at={run.ended ?? run.started} /></h2><Verification run={run} /></>}
     </>
   );
 }
@@ -271,6 +271,7 @@ export function JobPage() {
   const trouble = useSignal<unknown>(null);
   const ending = useSignal(false);
   useEffect(() => { loadJob(id).catch((problem) => (trouble.value = problem)); }, [id]);
+  void ids.value;  // a job that is not here yet appears with the list
   const job = jobs.get(id)?.value;
   if (!job) return trouble.value ? <><Title text={t('lost')} /><Trouble of={trouble.value} /><a class="button plain" href="#/">{t('nav.home')}</a></> : <Loading />;
   const here = `/jobs/${id}`;
@@ -285,7 +286,7 @@ export function JobPage() {
       <div class="tab">
         {tab === '' && <Mailboxes job={job} />}{tab === 'messages' && <Messages job={job} />}{tab === 'log' && <Log job={job} />}
         {tab === 'runs' && <Runs job={job} />}{tab === 'verify' && <Verify job={job} />}
-        {tab === 'settings' && <><Settings id={id} key={id} />{may('write') && <section class="card danger-zone"><h3>{t('end')}</h3><p>{t('end.text')}</p><Button kind="danger" onClick={() => (ending.value = true)}>{t('end.do')}</Button></section>}</>}
+        {tab === 'settings' && <><Settings id={id} key={id} />{may('write') && <section class="card danger-zone"><h2 class="minor">{t('end')}</h2><p>{t('end.text')}</p><Button kind="danger" onClick={() => (ending.value = true)}>{t('end.do')}</Button></section>}</>}
       </div>
       {ending.value && <Confirm title={t('end')} word={job.account_name} action={t('end.do')} onClose={() => (ending.value = false)}
         onDone={async () => { await call('delete', '/accounts/{id}', { id: job.account }); drop(id); go('/'); }}><p>{t('end.text')}</p></Confirm>}

@@ -82,7 +82,8 @@ const runNow = (list: number[]) => each(list, (id) => call('post', '/jobs/{id}/r
 export function Doing({ job }: { job: Job }) {
   const progress = job.progress;
   if (job.error && (job.state === 'attention' || job.state === 'failing' || job.state === 'waiting'))
-    return <span class="doing bad"><Foreign text={job.error} limit={300} />{job.advice && <span class="advice"><Foreign text={job.advice} limit={300} /></span>}</span>;
+    return <span class={job.state === 'waiting' ? 'doing warn' : 'doing bad'}><Foreign text={job.error} limit={300} /><span class="advice">{job.advice && <Foreign text={job.advice} limit={300} />}
+      {job.state !== 'attention' && job.next_run ? <> {t('doing.again')} <When at={job.next_run} /></> : null}</span></span>;
   if (job.held) return <span class="doing warn">{t('held', { n: job.held })}</span>;
   if (job.state === 'running' && progress) {
     if (progress.waiting) return <span class="doing warn"><Foreign text={progress.waiting} limit={300} /></span>;

@@ -33,7 +33,7 @@ export function Plan({ report }: { report: PlanReport }) {
   const homes = new Map<string, number>();
   for (const one of report.mailboxes) homes.set(one.destination ?? 'INBOX', (homes.get(one.destination ?? 'INBOX') ?? 0) + 1);
   return (
-    <section class="plan" aria-label={t('plan')}>
+    <section class="plan">
       <Notice kind={report.error ? 'warn' : 'good'} role="status" title={report.error ? plain(report.error, 500) : t('plan.sum', { n: report.sum.pending + report.sum.delivered })}>
         {t('plan.rest', { already: report.sum.already, excluded: report.sum.excluded })}</Notice>
       <div class="scroll" role="region" tabIndex={0} aria-label={t('plan')}><table>
@@ -66,7 +66,7 @@ export function Verification({ run }: { run: Run }) {
   const octets = report.mailboxes.reduce((sum, one) => sum + one.bytes, 0);
   const compared = report.mailboxes.reduce((sum, one) => sum + one.compared, 0);
   return (
-    <section aria-label={t('verify')}>
+    <section>
       <Notice kind={report.same ? 'good' : 'warn'} title={report.same ? t('verify.same', { n: compared }) : t('verify.differs', { n: report.differences.length })}>
         {t(report.deep ? 'verify.deep.text' : 'verify.quick.text')}{octets > 0 && ` · ${size(octets)}`}</Notice>
       <p class="buttons"><Button small icon="download" onClick={() => save(`verify-${run.id}.json`, 'application/json', JSON.stringify(report, null, 1))}>JSON</Button>

@@ -57,14 +57,14 @@ export function Settings({ id }: { id: number }) {
     <>
       <form class="card" onSubmit={submit}>
         <fieldset class="bare" disabled={!may('write')}>
-          <h3>{t('schedule')}</h3>
+          <h2 class="minor">{t('schedule')}</h2>
           <div class="grid">
             <Field label={t('schedule.kind')}>{(attributes) => <select {...attributes} value={schedule.kind} onChange={(event) => keep({ ...now, schedule: { kind: event.currentTarget.value as Schedule['kind'], minutes: 15, hours: [2] } })}>
               {(['every', 'hours', 'once'] as const).map((one) => <option key={one} value={one}>{t(`schedule.${one}`)}</option>)}</select>}</Field>
             {schedule.kind === 'every' && <Field label={t('minutes')}>{(attributes) => <input {...attributes} type="number" min={1} max={10080} required value={schedule.minutes ?? 15} onInput={(event) => keep({ ...now, schedule: { kind: 'every', minutes: Number(event.currentTarget.value) } })} />}</Field>}
             {schedule.kind === 'hours' && <Field label={t('hours')} hint={t('hours.hint')}>{(attributes) => <input {...attributes} required pattern="[0-9 ,]+" value={(schedule.hours ?? []).join(', ')} onChange={(event) => keep({ ...now, schedule: { kind: 'hours', hours: [...new Set(event.currentTarget.value.split(/[ ,]+/).filter(Boolean).map(Number))].filter((one) => one >= 0 && one < 24) } })} />}</Field>}
           </div>
-          <h3>{t('rules')}</h3>
+          <h2 class="minor">{t('rules')}</h2>
           <div class="grid">
             {area('include', 'INBOX\nWork/*')}{area('exclude', 'Junk\nTrash')}{area('map', 'Old/Sent=Sent')}
             <Field label={t('vanish')} hint={t(`vanish.${policy.on_source_delete ?? 'keep'}.text`)}>{(attributes) => <select {...attributes} value={policy.on_source_delete ?? 'keep'} onChange={(event) => rule({ on_source_delete: event.currentTarget.value as 'keep' })}>
@@ -116,7 +116,7 @@ function Login({ account }: { account: number }) {
   };
   return (
     <form class="card" onSubmit={submit}>
-      <h3>{t('settings.login')}</h3>
+      <h2 class="minor">{t('settings.login')}</h2>
       <div class="grid">
         <Field label={t('name')}>{(attributes) => <input {...attributes} required maxLength={200} value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />}</Field>
         <Field label={t('settings.source')} hint={t('settings.source.hint')}>{(attributes) => <input {...attributes} required class="code" spellcheck={false} value={source.value} onInput={(event) => (source.value = event.currentTarget.value)} />}</Field>

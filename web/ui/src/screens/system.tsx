@@ -74,7 +74,7 @@ function Users() {
             void read(); }}>
             {roles.map((one) => <option key={one} value={one}>{t(`role.${one}`)}</option>)}</select></label>
             {user.id !== session.value?.user_id && <Button small kind="quiet" icon="cross" aria-label={t('users.remove', { name: user.name })} onClick={() => (leaving.value = user)} />}</span></li>))}</ul>)}
-      {may('admin') && <form class="card" onSubmit={add}><h3>{t('users.add')}</h3>
+      {may('admin') && <form class="card" onSubmit={add}><h2 class="minor">{t('users.add')}</h2>
         <div class="grid">
           <Field label={t('user')}>{(attributes) => <input {...attributes} required maxLength={100} autoComplete="off" autoCapitalize="off" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />}</Field>
           <Field label={t('password')} hint={t('password.hint')}>{(attributes) => <Secret {...attributes} fresh required minLength={12} value={password.value} onInput={(value) => (password.value = value)} />}</Field>
@@ -107,7 +107,7 @@ function OwnPassword() {
     }
   };
   return (
-    <form class="card" onSubmit={submit}><h3>{t('password.change')}</h3><div class="grid">
+    <form class="card" onSubmit={submit}><h2 class="minor">{t('password.change')}</h2><div class="grid">
       <Field label={t('password.old')}>{(attributes) => <Secret {...attributes} required value={before.value} onInput={(value) => (before.value = value)} />}</Field>
       <Field label={t('password.new')} hint={t('password.hint')}>{(attributes) => <Secret {...attributes} fresh required minLength={12} value={after.value} onInput={(value) => (after.value = value)} />}</Field></div>
       <Trouble of={trouble.value} /><footer><Button type="submit">{t('password.change')}</Button></footer></form>
@@ -147,7 +147,7 @@ function Tokens() {
         <li key={token.id} class="spread"><span><b><Foreign text={token.name} limit={100} /></b> <code>{token.prefix}…</code> <small>{token.scopes.join(', ')}</small><br />
           <small>{token.last_used ? <>{t('tokens.used')} <When at={token.last_used} /></> : t('tokens.unused')}{token.expires ? ` · ${t('tokens.until', { date: moment(token.expires) })}` : ''}</small></span>
           <Button small kind="danger" aria-label={t('tokens.revoke.one', { name: token.name })} onClick={() => revoke(token.id)}>{t('tokens.revoke')}</Button></li>))}</ul>}
-      <form class="card" onSubmit={make}><h3>{t('tokens.add')}</h3>
+      <form class="card" onSubmit={make}><h2 class="minor">{t('tokens.add')}</h2>
         <div class="grid"><Field label={t('name')}>{(attributes) => <input {...attributes} required maxLength={100} placeholder="backup script" value={name.value} onInput={(event) => (name.value = event.currentTarget.value)} />}</Field>
           <Field label={t('tokens.expires')}>{(attributes) => <select {...attributes} value={days.value} onChange={(event) => (days.value = event.currentTarget.value)}>{[30, 90, 365].map((n) => <option key={n} value={n}>{t('days', { n })}</option>)}<option value="0">{t('never')}</option></select>}</Field></div>
         <fieldset class="checks"><legend>{t('tokens.scopes')}</legend>{scopes.map((one) => <label key={one} class="check"><input type="checkbox" checked={chosen.value.has(one)} onChange={() => {
