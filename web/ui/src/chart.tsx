@@ -4,7 +4,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { Run } from './api';
 import { size } from './format';
-import { language, t } from './i18n';
+import { locale, t } from './i18n';
 
 export function History({ runs }: { runs: Run[] }) {
   const place = useRef<HTMLDivElement>(null);
@@ -28,8 +28,8 @@ export function History({ runs }: { runs: Run[] }) {
       new uPlot({
         width: element.clientWidth, height: 190, cursor: { show: false }, legend: { show: false },
         scales: { x: { time: true }, octets: { range: (_, __, top) => [0, top || 1] }, messages: { range: (_, __, top) => [0, top || 1] } },
-        axes: [{ ...axis, values: (_, at) => at.map((one) => new Intl.DateTimeFormat(language.value, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).format(one * 1000)), space: 110 },
-          { ...axis, scale: 'messages', size: 56, values: (_, at) => at.map((one) => new Intl.NumberFormat(language.value, { notation: 'compact' }).format(one)) },
+        axes: [{ ...axis, values: (_, at) => at.map((one) => new Intl.DateTimeFormat(locale.value, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).format(one * 1000)), space: 110 },
+          { ...axis, scale: 'messages', size: 56, values: (_, at) => at.map((one) => new Intl.NumberFormat(locale.value, { notation: 'compact' }).format(one)) },
           { ...axis, scale: 'octets', side: 1, size: 72, grid: { show: false }, values: (_, at) => at.map((one) => size(one)) }],
         series: [{}, { scale: 'messages', stroke: accent, fill: accent, paths: bars, points: { show: false } },
           { scale: 'octets', stroke: second, width: 2, points: { show: true, size: 6, stroke: second, fill: second } }],

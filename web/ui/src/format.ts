@@ -1,12 +1,12 @@
 // Numbers, sizes and times as people say them.
 import { signal } from '@preact/signals';
-import { language, t } from './i18n';
+import { locale, t } from './i18n';
 
 /** Unix seconds, moved on every five seconds. */
 export const now = signal(Math.floor(Date.now() / 1000));
 setInterval(() => (now.value = Math.floor(Date.now() / 1000)), 5000);
 
-export const count = (value: number) => new Intl.NumberFormat(language.value).format(value);
+export const count = (value: number) => new Intl.NumberFormat(locale.value).format(value);
 
 export function size(octets: number) {
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
@@ -15,7 +15,7 @@ export function size(octets: number) {
     octets /= 1000;
     ++unit;
   }
-  return new Intl.NumberFormat(language.value, {
+  return new Intl.NumberFormat(locale.value, {
     style: 'unit', unit: units[unit], unitDisplay: unit === 0 ? 'long' : 'short',
     maximumFractionDigits: unit === 0 || octets >= 100 ? 0 : 1,
   }).format(octets);
@@ -30,19 +30,19 @@ export function ago(at: number) {
   const away = at - now.value;
   if (Math.abs(away) < 10) return t('time.now');
   const [, unit] = steps.find(([limit]) => Math.abs(away) < limit)!;
-  return new Intl.RelativeTimeFormat(language.value, { numeric: 'auto' }).format(Math.round(away / lengths[unit]), unit);
+  return new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }).format(Math.round(away / lengths[unit]), unit);
 }
 
 export function span(seconds: number) {
   const unit = seconds < 90 ? 'second' : seconds < 5400 ? 'minute' : seconds < 129600 ? 'hour' : 'day';
   const value = Math.max(1, Math.round(seconds / lengths[unit]));
-  return new Intl.NumberFormat(language.value, { style: 'unit', unit, unitDisplay: 'long' }).format(value);
+  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, unitDisplay: 'long' }).format(value);
 }
 
 export const moment = (at: number) =>
-  new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'short' }).format(at * 1000);
+  new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'short' }).format(at * 1000);
 export const clock = (at: number) =>
-  new Intl.DateTimeFormat(language.value, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(at * 1000);
+  new Intl.DateTimeFormat(locale.value, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(at * 1000);
 
 /** Text of strangers: control characters become visible, direction marks lose their power over what surrounds them. */
 export function plain(text: string, limit = 2000) {

@@ -18,6 +18,8 @@ const loaders: Record<Exclude<Language, 'en'>, () => Promise<{ words: Words }>> 
 
 const words = signal<Words>(en);
 export const language = signal<Language>('en');
+/** The language with the region of the reader, for dates and numbers: en-GB. */
+export const locale = signal('en');
 let plurals = new Intl.PluralRules('en');
 let numbers = new Intl.NumberFormat('en');
 
@@ -48,7 +50,8 @@ export async function speak(wanted: Language) {
     wanted = 'en';
   }
   plurals = new Intl.PluralRules(wanted);
-  numbers = new Intl.NumberFormat(wanted);
+  locale.value = navigator.languages.find((one) => one.slice(0, 2).toLowerCase() === wanted) ?? wanted;
+  numbers = new Intl.NumberFormat(locale.value);
   document.documentElement.lang = wanted;
   language.value = wanted;
   words.value = found;
