@@ -162,16 +162,12 @@ async function start() {
   paint(theme.value);
   await speak(preferred());
   render(<App />, document.getElementById('app')!);
-  const setup = await call('get', '/setup');
-  if (setup.needed) {
-    stage.value = 'setup';
-    return;
-  }
+  const setup = call('get', '/setup');
   try {
     loggedIn(await call('get', '/session'));
-    enter();
+    return enter();
   } catch {
-    stage.value = 'login';
+    stage.value = (await setup).needed ? 'setup' : 'login';
   }
 }
 void start();

@@ -1,13 +1,21 @@
 // What the page knows of the service: a signal per job, so that an event redraws one row and nothing else.
 import { batch, signal, type Signal } from '@preact/signals';
 import { all, call, expired, pause, reachable, root, session, type Destination, type Event, type Job, type System } from './api';
+import { t } from './i18n';
 
 export const jobs = new Map<number, Signal<Job>>();
 export const ids = signal<number[]>([]);
 export const loaded = signal(false);
 export const stage = signal<'starting' | 'setup' | 'login' | 'in'>('starting');
-/** Moves on whenever any job changed its state: what is sorted or summed looks again. */
+/** Moves on when jobs changed their states, at most twice a second: what is sorted or summed looks again. */
 export const changes = signal(0);
+let moving: ReturnType<typeof setTimeout> | undefined;
+function moved() {
+  moving ??= setTimeout(() => {
+    moving = undefined;
+    ++changes.value;
+  }, 500);
+}
 export const system = signal<System | null>(null);
 export const destinations = signal<Destination[]>([]);
 export const logs = new Map<number, Signal<Event[]>>();
@@ -30,9 +38,9 @@ export const runsOf = (id: number) => entry(runs, id, 0);
 export function put(job: Job) {
   const known = jobs.get(job.id);
   if (known) {
-    const moved = known.peek().state !== job.state;
+    const other = known.peek().state !== job.state || known.peek().counts.delivered !== job.counts.delivered;
     known.value = job;
-    if (moved) ++changes.value;
+    if (other) moved();
   } else {
     jobs.set(job.id, signal(job));
     ids.value = [...ids.value, job.id];
@@ -49,7 +57,8 @@ export async function loadJobs() {
   const seen = new Set<number>();
   let cursor: string | undefined;
   do {
-    const page = await call('get', '/jobs', { query: { limit: 500, cursor } });
+    // The first page is small: something to look at while the others come.
+    const page = await call('get', '/jobs', { query: { limit: cursor || loaded.peek() ? 500 : 50, cursor } });
     batch(() => {
       const added: number[] = [];
       for (const job of page.items) {
@@ -109,15 +118,20 @@ async function refresh() {
   }
 }
 
+function note(event: Event, text: string) {
+  logOf(event.job!).value = [...logOf(event.job!).value.slice(1 - LOG_LINES), { ...event, level: event.level ?? 'info', text }];
+}
+
 function took(event: Event) {
   const id = event.job;
-  if (event.kind === 'log') {
-    if (id) logOf(id).value = [...logOf(id).value.slice(1 - LOG_LINES), event];
-    return;
-  }
   if (!id) return;
+  if (event.kind === 'log') return note(event, event.text ?? '');
   const known = jobs.get(id);
   if (event.kind === 'progress' && known && event.progress) {
+    const { progress } = event;
+    const before = known.peek().progress;
+    if (progress.phase !== before?.phase || progress.mailbox !== before?.mailbox)
+      note(event, [t(`phase.${progress.phase ?? 'fetching'}`), progress.mailbox, progress.messages ? t('messages', { n: progress.messages }) : ''].filter(Boolean).join(' · '));
     known.value = { ...known.peek(), progress: event.progress, state: event.state ?? known.peek().state };
     if (event.progress.octets_per_second !== undefined)
       ratesOf(id).value = [...ratesOf(id).value.slice(1 - RATES), event.progress.octets_per_second];
@@ -125,7 +139,8 @@ function took(event: Event) {
   }
   if (known && event.state && event.state !== known.peek().state) {
     known.value = { ...known.peek(), state: event.state };
-    ++changes.value;
+    moved();
+    note(event, t(`state.${event.state}`));
   }
   if (event.kind === 'run') ++runsOf(id).value;
   stale.add(id);
@@ -135,22 +150,22 @@ function took(event: Event) {
 /** Somebody is logged in: show the page and follow what happens. */
 export function enter() {
   stage.value = 'in';
-  listen();
+  if (listening) return;
+  listening = true;
+  begun = Math.floor(Date.now() / 1000);
+  loadJobs().catch(() => undefined);
+  void follow();
 }
 
 let last = 0;
 let listening = false;
-function listen() {
-  if (listening) return;
-  listening = true;
-  void follow();
-}
+let begun = 0;
 
 async function missed() {
   const list = await call('get', '/events', { query: { since: last }, impatient: true });
-  if (list.reset || last === 0) await loadJobs();
-  if (last !== 0 && !list.reset) batch(() => list.items.forEach(took));
-  else list.items.filter((event) => event.kind === 'log').forEach(took);
+  // Of what happened before this page, only the log is news.
+  batch(() => list.items.filter((event) => event.kind === 'log' || last !== 0 || event.at >= begun - 1).forEach(took));
+  if (list.reset && last !== 0) await loadJobs();
   last = list.last;
 }
 

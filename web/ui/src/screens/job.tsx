@@ -51,14 +51,15 @@ function Actions({ job }: { job: Job }) {
   );
 }
 
-function Relogin({ job }: { job: Job }) {
+/** `stay`: the job tries the new password at once, and the form waits for what comes of it. */
+function Relogin({ job, stay }: { job: Job; stay: { value: boolean } }) {
   const password = useSignal('');
   const busy = useSignal(false);
   const trouble = useSignal<unknown>(null);
   const submit = async (event: Event) => {
     event.preventDefault();
     if (busy.value) return;
-    busy.value = true;
+    busy.value = stay.value = true;
     trouble.value = null;
     try {
       await call('patch', '/accounts/{id}', { id: job.account, body: { password: password.value } });
@@ -68,6 +69,7 @@ function Relogin({ job }: { job: Job }) {
       else {
         put(await call('post', '/jobs/{id}/run', { id: job.id, body: { retry_failed: false } }));
         tell(t('relogin.done'));
+        stay.value = false;
       }
     } catch (problem) {
       trouble.value = problem;
@@ -86,6 +88,7 @@ function Relogin({ job }: { job: Job }) {
 function Now({ job }: { job: Job }) {
   const progress = job.progress;
   const running = job.state === 'running' && progress;
+  const stay = useSignal(false);
   useEffect(() => {
     if (running && progress.todo_messages) say(t('progress.of', { done: count(progress.messages), n: progress.todo_messages }));
   }, [progress?.messages]);
@@ -99,7 +102,7 @@ function Now({ job }: { job: Job }) {
         {job.advice && <p><Foreign text={job.advice} limit={1000} /></p>}
         {job.failing_since && <p>{t('failing.since')} <When at={job.failing_since} /></p>}
         {job.next_run && job.state !== 'attention' && <p>{t('doing.again')} <When at={job.next_run} /></p>}</Notice>}
-      {job.state === 'attention' && may('write') && <Relogin job={job} />}
+      {(job.state === 'attention' || stay.value) && may('write') && <Relogin job={job} stay={stay} />}
     </section>
   );
 }

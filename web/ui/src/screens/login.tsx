@@ -25,7 +25,7 @@ export function Login({ again }: { again?: boolean }) {
       loggedIn(who);
       if (stage.value !== 'in') enter();
     } catch (problem) {
-      trouble.value = problem instanceof Problem && problem.status === 401 ? new Problem(401, t('login.wrong'), problem.advice) : problem;
+      trouble.value = problem instanceof Problem && (problem.status === 401 || problem.field === 'password') ? new Problem(401, t('login.wrong'), problem.advice) : problem;
     }
     busy.value = false;
   };

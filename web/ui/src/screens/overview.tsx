@@ -1,5 +1,6 @@
 import { computed, signal, useComputed, useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { Component } from 'preact';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { call, type Job, type JobState } from '../api';
 import { count, now, rate, size, span } from '../format';
 import { t, type Key } from '../i18n';
@@ -149,16 +150,63 @@ function toggle(id: number) {
   picked.value = next;
 }
 
-const CHUNK = 60;
-function Rows() {
-  // Rows come in portions between frames: thousands of them never hold up a key or a tap.
-  const upTo = useSignal(CHUNK);
-  const list = shown.value;
+// Rows come in portions between frames: thousands of them never hold up a key or a tap. A portion that is the same as
+// before keeps its array, and is not looked at again.
+const PORTION = 40;
+let portionsBefore: number[][] = [];
+const portions = computed(() => {
+  const made: number[][] = [];
+  for (let at = 0; at < shown.value.length; at += PORTION) {
+    const part = shown.value.slice(at, at + PORTION);
+    const before = portionsBefore[made.length];
+    made.push(before?.length === part.length && part.every((id, index) => id === before[index]) ? before : part);
+  }
+  return (portionsBefore = made);
+});
+class Portion extends Component<{ list: number[] }> {
+  shouldComponentUpdate(next: { list: number[] }) {
+    return next.list !== this.props.list;
+  }
+  render() {
+    return this.props.list.map((id) => <Row key={id} id={id} />);
+  }
+}
+
+/** A row that moves because its state changed takes the focus along. */
+function useFocusKept(list: number[]) {
+  const place = useRef<HTMLDivElement>(null);
+  const held = useRef<{ id: string; what: string } | null>(null);
   useEffect(() => {
-    if (upTo.value >= list.length) return;
-    const timer = setTimeout(() => (upTo.value += CHUNK), 16);
+    const element = place.current!;
+    const gained = (event: FocusEvent) => {
+      const target = event.target as HTMLElement;
+      const id = target.closest<HTMLElement>('[data-job]')?.dataset.job;
+      held.current = id ? { id, what: target.tagName } : null;
+    };
+    const lost = (event: FocusEvent) => { if (event.relatedTarget) held.current = null; };
+    const pressed = () => { if (!element.contains(document.activeElement)) held.current = null; };
+    element.addEventListener('focusin', gained);
+    element.addEventListener('focusout', lost);
+    addEventListener('pointerdown', pressed);
+    return () => removeEventListener('pointerdown', pressed);
+  }, []);
+  useLayoutEffect(() => {
+    if (held.current && document.activeElement === document.body)
+      place.current?.querySelector<HTMLElement>(`[data-job="${held.current.id}"] ${held.current.what}`)?.focus({ preventScroll: true });
+  }, [list]);
+  return place;
+}
+
+function Rows() {
+  const upTo = useSignal(1);
+  const list = shown.value;
+  const parts = portions.value;
+  const place = useFocusKept(list);
+  useEffect(() => {
+    if (upTo.value >= parts.length) return;
+    const timer = setTimeout(() => ++upTo.value, 16);
     return () => clearTimeout(timer);
-  }, [upTo.value, list.length]);
+  }, [upTo.value, parts.length]);
   const all = list.length > 0 && list.every((id) => picked.value.has(id));
   return (
     <div role="table" aria-label={t('nav.accounts')} aria-rowcount={list.length + 1} class="rows">
@@ -169,7 +217,7 @@ function Rows() {
         <span role="columnheader">{t('column.mail')}</span><span role="columnheader" class="speed">{t('column.speed')}</span>
         <span role="columnheader"><span class="hidden">{t('column.actions')}</span></span>
       </div></div>
-      <div role="rowgroup">{list.slice(0, upTo.value).map((id) => <Row key={id} id={id} />)}</div>
+      <div role="rowgroup" ref={place}>{parts.slice(0, upTo.value).map((part, at) => <Portion key={at} list={part} />)}</div>
     </div>
   );
 }
