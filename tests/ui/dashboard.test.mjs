@@ -7,13 +7,16 @@ import { ask, calm, close, control, job, keepSession, open, scenario, screens, s
 before(open);
 after(close);
 
+// The usual run is a sample; the whole of it (MAILHAUL_WHOLE) has its label.
+const whole = process.env.MAILHAUL_WHOLE ? test : test.skip;
+
 const main = (page) => page.locator('main');
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const clickable = (page, name) => main(page).getByRole('button', { name, exact: true });
 
 // ---- the first start
 
-test('setup: a wrong token is refused with what to do, and what was typed stays', scenario({ out: true }, async (page) => {
+whole('setup: a wrong token is refused with what to do, and what was typed stays', scenario({ out: true }, async (page) => {
   await page.goto(world.url);
   await page.getByLabel('Setup token').fill('not the token');
   await page.getByLabel('User name').fill(world.name);
@@ -115,7 +118,7 @@ test('a wrong password at the server: the step that failed, what to do, and anot
   await page.getByRole('heading', { name: 'Ready to haul' }).waitFor();
 }));
 
-test('a server that does not answer is told as such', scenario({}, async (page) => {
+whole('a server that does not answer is told as such', scenario({}, async (page) => {
   await page.at('/add');
   await type(page, 'imaps://somebody@localhost:9', 'x');
   await button(page, 'Connect').click();
@@ -123,7 +126,7 @@ test('a server that does not answer is told as such', scenario({}, async (page) 
   assert.match(await page.locator('form > .steps .bad').innerText(), /refused/i);
 }));
 
-test('a certificate of another name is refused', scenario({}, async (page) => {
+whole('a certificate of another name is refused', scenario({}, async (page) => {
   await page.at('/add');
   await type(page, `imaps://small@127.0.0.2:${world.imaps}`, world.password);
   await button(page, 'Connect').click();
@@ -147,7 +150,7 @@ test('the plan is shown before anything is collected, and a mailbox left out sta
   await until('the mail', async () => (await control('files', { path: 'planned' })).count === 8);
 }));
 
-test('an address nobody knows leads to the form by hand', scenario({}, async (page) => {
+whole('an address nobody knows leads to the form by hand', scenario({}, async (page) => {
   await page.at('/add');
   await page.getByLabel('E-mail address').fill('somebody@nowhere.invalid');
   await button(page, 'Continue').click();
@@ -168,7 +171,7 @@ test('CSV: every line has its own result', scenario({}, async (page) => {
   assert.ok((await ask('GET', '/jobs?search=From%20CSV')).items.length === 1);
 }));
 
-test('CSV: a dry run only logs in', scenario({}, async (page) => {
+whole('CSV: a dry run only logs in', scenario({}, async (page) => {
   const number = (await ask('GET', '/jobs')).items.length;
   await page.at('/import');
   await page.getByLabel('Or paste it here').fill(`source,password\n${source('small')},${world.password}\n${source('small')},wrong\n`);
@@ -191,7 +194,7 @@ test('the mailbox table says what the API says, and its sums are right', scenari
   for (const [listed, ...rest] of cells) assert.equal(listed, rest.reduce((sum, one) => sum + one));
 }));
 
-test('progress moves while mail arrives: messages, rate, what is left', scenario({}, async (page) => {
+whole('progress moves while mail arrives: messages, rate, what is left', scenario({}, async (page) => {
   const made = await job('far', { port: world.far, settle: false });
   await page.at(`/jobs/${made.id}`);
   const bar = page.locator('.now [role=progressbar]');
@@ -217,7 +220,7 @@ test('pause and resume', scenario({}, async (page) => {
   assert.equal((await ask('GET', `/jobs/${made.id}`)).paused, false);
 }));
 
-test('new mail appears after Run now, without a reload', scenario({}, async (page) => {
+whole('new mail appears after Run now, without a reload', scenario({}, async (page) => {
   const made = await job('small');
   await page.at(`/jobs/${made.id}`);
   const here = page.locator('.figures > div:nth-child(2) dd');
@@ -227,7 +230,7 @@ test('new mail appears after Run now, without a reload', scenario({}, async (pag
   await until('two more', async () => Number(await here.innerText()) === before + 2);
 }));
 
-test('the log is live, filters, and can be downloaded', scenario({}, async (page) => {
+whole('the log is live, filters, and can be downloaded', scenario({}, async (page) => {
   const made = await job('small');
   await page.at(`/jobs/${made.id}/log`);
   await control('deliver', { user: 'small', count: 1 });
@@ -253,7 +256,7 @@ test('verify: both kinds, with the report as a file', scenario({}, async (page) 
   assert.match(fs.readFileSync(await csv.path(), 'utf8'), /^mailbox,source,ledger/);
 }));
 
-test('the history has a plot and a table', scenario({}, async (page) => {
+whole('the history has a plot and a table', scenario({}, async (page) => {
   const made = await job('small');
   for (let round = 0; round < 2; ++round) {
     await control('deliver', { user: 'small', count: 1 });
@@ -293,7 +296,7 @@ test('a login that the server refuses: what to do, a new password, and mail come
   assert.ok((await settled(made.id)).counts.delivered > 0);
 }));
 
-test('held removals: their numbers, and a release that wants its name typed', scenario({}, async (page) => {
+whole('held removals: their numbers, and a release that wants its name typed', scenario({}, async (page) => {
   const made = await job('kept', { policy: { on_source_delete: 'remove', grace_days: 0 } });
   await control('erase', { user: 'kept' });
   for (let round = 0; round < 3 && !(await ask('GET', `/jobs/${made.id}`)).held; ++round) {
@@ -311,7 +314,7 @@ test('held removals: their numbers, and a release that wants its name typed', sc
   await dialog.waitFor({ state: 'detached' });
 }));
 
-test('an account ends behind its typed name; its mail stays', scenario({}, async (page) => {
+whole('an account ends behind its typed name; its mail stays', scenario({}, async (page) => {
   const made = await job('small', { name: 'goes away', path: 'goes-away' });
   const files = (await control('files', { path: 'goes-away' })).count;
   await page.at(`/jobs/${made.id}/settings`);
@@ -325,7 +328,7 @@ test('an account ends behind its typed name; its mail stays', scenario({}, async
 
 // ---- the overview
 
-test('search, filter and sort', scenario({}, async (page) => {
+whole('search, filter and sort', scenario({}, async (page) => {
   await job('small', { name: 'Zebra' });
   await page.at('/');
   await page.getByPlaceholder('Search accounts').fill('zebr');
@@ -339,7 +342,7 @@ test('search, filter and sort', scenario({}, async (page) => {
   await until('all rows', async () => (await page.locator('[data-row]').count()) === names.length);
 }));
 
-test('many at once: pause and resume', scenario({}, async (page) => {
+whole('many at once: pause and resume', scenario({}, async (page) => {
   await page.at('/');
   await page.getByPlaceholder('Search accounts').fill('small');
   await page.getByLabel('Select all').check();
@@ -365,7 +368,10 @@ test('the keyboard: / j k x p ? a', scenario({}, async (page) => {
   const id = await page.evaluate(() => Number(document.activeElement.closest('[data-job]').dataset.job));
   const paused = (await ask('GET', `/jobs/${id}`)).paused;
   await page.keyboard.press('p');
-  await until('pause', async () => (await ask('GET', `/jobs/${id}`)).paused !== paused);
+  await page.locator(`[data-job="${id}"] .state${paused ? ':not(.paused)' : '.paused'}`).waitFor();
+  assert.equal((await ask('GET', `/jobs/${id}`)).paused, !paused);
+  await until('the row where its state belongs', () => page.evaluate((one) => [...document.querySelectorAll('[data-job]')].at(-1).dataset.job === String(one), id));
+  assert.equal(await page.evaluate(() => Number(document.activeElement.closest('[data-job]')?.dataset.job)), id);
   await page.keyboard.press('p');
   await until('resume', async () => (await ask('GET', `/jobs/${id}`)).paused === paused);
   await page.keyboard.press('x');
@@ -382,7 +388,7 @@ test('by keyboard alone: log in, add an account, open it', scenario({ out: true 
   await page.goto(world.url);
   await page.getByLabel('User name').waitFor();
   const at = (want) => until(want, async () => {
-    if (await page.evaluate((text) => (document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText ?? '').includes(text), want)) return true;
+    if (await page.evaluate((text) => document.activeElement !== document.body && (document.activeElement.labels?.[0]?.innerText ?? document.activeElement.innerText ?? '').includes(text), want)) return true;
     await page.keyboard.press('Tab');
     return false;
   });
@@ -424,7 +430,7 @@ test('what strangers wrote is text everywhere', scenario({}, async (page) => {
   assert.ok(!shown.join('').includes('\u202e'));
 }));
 
-test('2,000 accounts: the first rows within 1.5 s, and no long pauses afterwards', scenario({}, async (page, t) => {
+whole('2,000 accounts: the first rows within 1.5 s, and no long pauses afterwards', scenario({}, async (page, t) => {
   const lines = ['source,password,destination,name,paused'];
   for (let number = 1; number <= 2000; ++number) lines.push(`imaps://crowd${number}@localhost:${world.imaps},x,crowd/${number},crowd ${number},true`);
   assert.equal((await ask('POST', '/accounts/import', lines.join('\n'), 'text/csv')).added, 2000);
@@ -453,7 +459,7 @@ test('2,000 accounts: the first rows within 1.5 s, and no long pauses afterwards
 
 // ---- system
 
-test('users: an owner adds a viewer, who sees and cannot touch', scenario({}, async (page) => {
+whole('users: an owner adds a viewer, who sees and cannot touch', scenario({}, async (page) => {
   await page.at('/system/users');
   const form = page.locator('form', { has: page.getByRole('heading', { name: 'Add a user' }) });
   await form.getByLabel('User name').fill('vera');
@@ -473,10 +479,10 @@ test('users: an owner adds a viewer, who sees and cannot touch', scenario({}, as
   await page.getByLabel('Remove vera').click();
   await page.getByRole('dialog').getByRole('textbox').fill('vera');
   await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
-  await page.getByLabel('Remove vera').waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Remove vera' }).waitFor({ state: 'detached' });
 }));
 
-test('tokens: made, shown once, good for what they say, revoked', scenario({}, async (page) => {
+whole('tokens: made, shown once, good for what they say, revoked', scenario({}, async (page) => {
   await page.at('/system/tokens');
   await page.getByLabel('Name', { exact: true }).fill('script');
   await button(page, 'Make a token').click();
@@ -488,13 +494,13 @@ test('tokens: made, shown once, good for what they say, revoked', scenario({}, a
   await until('revoked', async () => (await use()).status === 401);
 }));
 
-test('the audit says who did what', scenario({}, async (page) => {
+whole('the audit says who did what', scenario({}, async (page) => {
   await page.at('/system/audit');
   await page.locator('tbody tr').nth(3).waitFor();
   assert.match(await page.locator('tbody').innerText(), new RegExp(world.name));
 }));
 
-test('health and destinations', scenario({}, async (page) => {
+whole('health and destinations', scenario({}, async (page) => {
   await page.at('/system');
   await page.getByText(world.mail).waitFor();
   await page.at('/system/places');
@@ -513,7 +519,7 @@ test('the API describes itself and can be tried', scenario({}, async (page) => {
 // ---- languages, themes, sizes
 
 for (const [locale, title, several] of [['en-GB', 'Accounts', /messages/], ['it-IT', 'Account', /messaggi/], ['ru-RU', 'Ящики', /пис(ем|ьма|ьмо)/], ['cs-CZ', 'Účty', /zpráv/], ['de-AT', 'Konten', /Nachrichten/]])
-  test(`the language of the browser: ${locale}`, scenario({ locale }, async (page) => {
+  (locale === 'ru-RU' ? test : whole)(`the language of the browser: ${locale}`, scenario({ locale }, async (page) => {
     await page.at('/');
     await page.locator('[data-row]').first().waitFor();
     assert.equal(await page.evaluate(() => document.documentElement.lang), locale.slice(0, 2));
@@ -526,7 +532,7 @@ for (const [locale, title, several] of [['en-GB', 'Accounts', /messages/], ['it-
     }
   }));
 
-test('another language and theme can be chosen, and are remembered', scenario({}, async (page) => {
+whole('another language and theme can be chosen, and are remembered', scenario({}, async (page) => {
   await page.at('/');
   await page.locator('.menu summary').click();
   await page.getByLabel('Language').selectOption('de');
@@ -539,7 +545,7 @@ test('another language and theme can be chosen, and are remembered', scenario({}
 }));
 
 for (const colorScheme of ['light', 'dark'])
-  test(`axe finds nothing on any screen, ${colorScheme}`, scenario({ colorScheme }, async (page) => {
+  (colorScheme === 'dark' ? test : whole)(`axe finds nothing on any screen, ${colorScheme}`, scenario({ colorScheme }, async (page) => {
     const [{ id }] = (await ask('GET', '/jobs?search=demo')).items;
     for (const where of screens(id)) {
       await calm(page, where);
@@ -556,7 +562,7 @@ test('a phone of 360 px: nothing scrolls sideways, axe finds nothing', scenario(
   }
 }));
 
-test('with reduced motion nothing slides', scenario({ reducedMotion: 'reduce' }, async (page) => {
+whole('with reduced motion nothing slides', scenario({ reducedMotion: 'reduce' }, async (page) => {
   await page.at('/');
   assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.button')).transitionDuration), '0s');
 }));
@@ -576,7 +582,7 @@ test('a service that restarts: the page says so, goes on by itself, and keeps wh
   await until('the rules', async () => (await ask('GET', `/jobs/${made.id}`)).policy.exclude?.[0] === 'typed before');
 }));
 
-test('a saving while the service is away fails kindly and can be said again', scenario({}, async (page) => {
+whole('a saving while the service is away fails kindly and can be said again', scenario({}, async (page) => {
   const made = await job('small');
   await page.at(`/jobs/${made.id}/settings`);
   await page.getByLabel('Leave out').fill('again');
@@ -602,7 +608,7 @@ test('a session that ends: log in over the page, and the form goes on where it w
   assert.equal(await page.getByLabel('Password of this mailbox').inputValue(), world.password);
 }));
 
-test('a half-typed account is still there after a look elsewhere', scenario({}, async (page) => {
+whole('a half-typed account is still there after a look elsewhere', scenario({}, async (page) => {
   await page.at('/add');
   await page.getByLabel('E-mail address').fill('half@typed');
   await page.evaluate(() => { location.hash = '#/system'; });
@@ -611,13 +617,13 @@ test('a half-typed account is still there after a look elsewhere', scenario({}, 
   assert.equal(await page.getByLabel('E-mail address').inputValue(), 'half@typed');
 }));
 
-test('a job that is not there is told, with a way back', scenario({}, async (page) => {
+whole('a job that is not there is told, with a way back', scenario({}, async (page) => {
   await page.at('/jobs/999999');
   await page.getByRole('heading', { name: 'There is nothing here' }).waitFor();
   assert.deepEqual(await violations(page), []);
 }));
 
-test('log out', scenario({ out: true }, async (page) => {
+whole('log out', scenario({ out: true }, async (page) => {
   await page.goto(world.url);
   await page.getByLabel('User name').fill(world.name);
   await page.getByLabel('Password', { exact: true }).fill(world.secret);

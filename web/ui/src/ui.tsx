@@ -194,7 +194,7 @@ export function Confirm({ title, word, action, onDone, onClose, children }: {
   );
 }
 
-/** The heading of a screen: it takes the focus when the screen appears, so that readers begin there. */
+/** The heading of a screen: it takes the focus when the screen appears, so that readers begin there, unless a field wants it. */
 export function Title({ children, text }: { children?: ComponentChildren; text: string }) {
   const element = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
@@ -202,7 +202,7 @@ export function Title({ children, text }: { children?: ComponentChildren; text: 
   }, [text]);
   useEffect(() => {
     if (!document.activeElement || document.activeElement === document.body || document.activeElement.tagName === 'A')
-      element.current?.focus({ preventScroll: true });
+      (document.querySelector<HTMLElement>('main [autofocus]') ?? element.current)?.focus({ preventScroll: true });
   }, []);
   return <h1 tabIndex={-1} ref={element}>{children ?? text}</h1>;
 }
