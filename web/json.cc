@@ -185,6 +185,28 @@ json to_json(const service::TestReport& report) {
   return {{"ok", report.ok()}, {"steps", std::move(steps)}, {"mailboxes", std::move(boxes)}};
 }
 
+json to_json(const discovery::Findings& findings) {
+  json steps = json::array(), settings = json::array();
+  for (const auto& step : findings.steps)
+    steps.push_back({{"step", clean(step.what)},
+                     {"ok", step.outcome == discovery::Step::Outcome::Found},
+                     {"milliseconds", step.took.count()},
+                     {"detail", clean(step.result)}});
+  const auto add = [&](const discovery::Settings& one) {
+    settings.push_back({{"source", one.url()}, {"from", clean(one.source)}, {"confirm", one.confirm}});
+  };
+  if (findings.chosen) add(findings.settings[*findings.chosen]);
+  for (std::size_t n = 0; n < findings.settings.size(); ++n)
+    if (findings.settings[n].works && n != findings.chosen) add(findings.settings[n]);
+  json out{{"address", findings.address}, {"steps", std::move(steps)}, {"settings", std::move(settings)}};
+  if (findings.provider) {
+    out["provider"] = findings.provider->name;
+    set_if(out, "help", findings.provider->help());
+    set_if(out, "help_url", findings.provider->link);
+  }
+  return out;
+}
+
 json to_json(const service::SystemView& view) {
   return {{"version", view.version},
           {"started", view.started},

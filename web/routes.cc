@@ -202,6 +202,13 @@ Reply import_accounts(Service& service, const Call& call) {
   return ok({{"lines", std::move(out)}, {"added", good}, {"failed", lines->size() - good}});
 }
 
+Reply discover(Service& service, const Call& call) {
+  Members m(call.body);
+  const auto address = m.text("address", 320, true, 3);
+  if (auto bad = m.complaint()) return problem(*bad);
+  return answer(service.discover(call.viewer, *address));
+}
+
 // --- destinations
 
 Reply list_destinations(Service& service, const Call& call) {
@@ -442,6 +449,7 @@ constexpr std::array kRoutes{
     Route{"PATCH", "/accounts/{id}", kWrite, false, change_account},
     Route{"DELETE", "/accounts/{id}", kWrite, false, remove_account},
     Route{"POST", "/accounts/{id}/test", kRun, false, test_account},
+    Route{"POST", "/discovery", kWrite, false, discover},
     Route{"GET", "/destinations", kRead, false, list_destinations},
     Route{"POST", "/destinations", kWrite, false, add_destination},
     Route{"GET", "/destinations/{id}", kRead, false, get_destination},

@@ -198,6 +198,12 @@ Result<ServeSettings> settings_from(const std::map<std::string, std::string>& gi
   while (out.server.base_path.ends_with('/')) out.server.base_path.pop_back();
   if (!out.server.base_path.empty() && !out.server.base_path.starts_with('/'))
     values.complain(usage("MAILHAUL_BASE_PATH begins with a slash"));
+  // The service connects where anybody with a login points it: by default only to the public net.
+  auto gate = net::AddressGate::public_and(values.text("MAILHAUL_ALLOW_NETWORKS", ""));
+  if (!gate)
+    values.complain(gate.error().in("MAILHAUL_ALLOW_NETWORKS"));
+  else
+    out.service.gate = *std::move(gate);
   const auto format = values.text("MAILHAUL_LOG_FORMAT", "text");
   if (format != "text" && format != "json") values.complain(usage("MAILHAUL_LOG_FORMAT is text or json"));
   out.json_log = format == "json";

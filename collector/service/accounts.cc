@@ -128,11 +128,41 @@ Accepted Service::take(const AccountChange& change, AccountRow& row) const {
   return accepted();
 }
 
-Outcome<AccountView> Service::add_account(const Viewer& viewer, const AccountChange& change) {
+Outcome<discovery::Findings> Service::discover(const Viewer& viewer, const std::string& address) {
+  if (const auto wait = access_->limit("discovery by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
+    return Refusal{Why::TooMany, "too many discoveries", "Wait a moment.", "", *wait};
+  if (auto ascii = discovery::ascii_address(address); !ascii)
+    return invalid("address", ascii.error().what, ascii.error().advice);
+  discovery::Options options;
+  options.connect.gate = settings_.gate;
+  options.total = std::chrono::seconds(30);
+  auto found = discovery::discover(address, options);
+  if (!found) return found.error();
+  return *std::move(found);
+}
+
+Accepted Service::complete(const Viewer& viewer, AccountChange& change) {
+  if (!change.source) return invalid("source", "which account?", "For example you@example.org.");
+  if (change.source->find("://") != std::string::npos) return accepted();
+  auto found = discover(viewer, *change.source);
+  if (!found) {
+    auto why = found.refusal();
+    if (why.field == "address") why.field = "source";
+    return why;
+  }
+  if (!found->chosen)
+    return invalid("source", "no mail server was found for " + printable(*change.source),
+                   "Write imaps://" + printable(*change.source) + "@SERVER, with the server's name.");
+  change.source = found->settings[*found->chosen].url();
+  return accepted();
+}
+
+Outcome<AccountView> Service::add_account(const Viewer& viewer, const AccountChange& asked) {
   AccountRow row;
   row.owner = viewer.user;
   row.created = row.updated = clock_.unix_seconds();
-  if (!change.source) return invalid("source", "which account?", "For example imaps://you@example.org.");
+  auto change = asked;
+  if (auto completed = complete(viewer, change); !completed) return completed.refusal();
   if (auto taken = take(change, row); !taken) return taken.refusal();
   auto id = registry_->add(row, [&](Id fresh) -> Result<std::string> {
     if (!change.password || change.password->empty()) return std::string();
@@ -209,20 +239,21 @@ Outcome<TestReport> Service::test(const Viewer& viewer, Id id) {
     return Refusal{Why::TooMany, "too many tests", "Wait a moment.", "", *wait};
   Order order;
   order.account = *row;
-  auto job = engine_job({settings_.data, &*secrets_}, order);
+  auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
   if (!job) return job.error();
   return test_connection(*job, {});
 }
 
-Outcome<TestReport> Service::test(const Viewer& viewer, const AccountChange& change) {
+Outcome<TestReport> Service::test(const Viewer& viewer, const AccountChange& asked) {
   AccountRow row;
-  if (!change.source) return invalid("source", "which account?", "For example imaps://you@example.org.");
+  auto change = asked;
+  if (auto completed = complete(viewer, change); !completed) return completed.refusal();
   if (auto taken = take(change, row); !taken) return taken.refusal();
   if (const auto wait = access_->limit("test by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
     return Refusal{Why::TooMany, "too many tests", "Wait a moment.", "", *wait};
   Order order;
   order.account = row;
-  auto job = engine_job({settings_.data, &*secrets_}, order);
+  auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
   if (!job) return job.error();
   if (change.password) job->password = *change.password;
   return test_connection(*job, {});

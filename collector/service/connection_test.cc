@@ -70,6 +70,7 @@ TestReport test_connection(const collector::Job& job, const std::stop_token& sto
   net::ConnectOptions options;
   options.ca_file = job.ca_file;
   options.proxy = job.proxy;
+  options.gate = job.gate;
   if (job.proxy.empty() && !step("address", [&] { return resolve(endpoint.host); })) return report;
   std::unique_ptr<net::Transport> transport;
   if (!step("connect", [&]() -> Result<std::string> {

@@ -68,7 +68,8 @@ Ran collected(const collector::Job& job, const sync::EventSink& events, const st
                                                        : RunState::Incomplete;
   for (const auto& box : report->mailboxes) {
     ran.held += box.held.empty() ? 0 : 1;
-    ran.changed = ran.changed || box.flags + box.removed + box.marked + box.adopted + box.rebound + box.moved > 0 ||
+    ran.changed = ran.changed ||
+                  box.flags + box.removed + box.marked + box.adopted + box.rebound + box.moved + box.deleted > 0 ||
                   !box.renamed_from.empty();
   }
   ran.changed = ran.changed || ran.delivered > 0;
@@ -118,8 +119,11 @@ Result<collector::Job> engine_job(const Ground& ground, const Order& order) {
   auto source = collector::parse_source(order.account.source);
   if (!source) return source.error();
   job.source = *std::move(source);
+  job.source.authzid = order.account.authzid;
+  job.gate = ground.gate;
   if (order.account.allow_plaintext) job.source.security = client::Security::Cleartext;
   if (auto understood = apply(order.policy, job); !understood) return from(understood.refusal());
+  if (auto suits = collector::suits_protocol(job.source, job.policy); !suits) return suits.error();
   if (!order.account.password.empty()) {
     auto password = ground.secrets->open_sealed(order.account.password, place_of_password(order.account.id));
     if (!password) return password.error();

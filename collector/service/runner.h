@@ -45,6 +45,7 @@ struct Ran {
 struct Ground {      // what all runs stand on
   std::string data;  // the service's directory
   const registry::SecretBox* secrets = nullptr;
+  net::AddressGate gate;  // where connections may go
 };
 
 std::string place_of_password(registry::Id account);  // what a sealed password is bound to

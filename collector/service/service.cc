@@ -70,8 +70,9 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
   if (!opened) return opened.error();
   service->registry_ = *std::move(opened);
   service->access_ = std::make_unique<Access>(*service->registry_, clock, settings.data);
-  service->scheduler_ = std::make_unique<Scheduler>(*service->registry_, Ground{settings.data, &*service->secrets_},
-                                                    service->events_, clock, settings.scheduler);
+  service->scheduler_ =
+      std::make_unique<Scheduler>(*service->registry_, Ground{settings.data, &*service->secrets_, settings.gate},
+                                  service->events_, clock, settings.scheduler);
   service->started_ = clock.unix_seconds();
   return service;
 }

@@ -14,6 +14,7 @@
 #include "collector/service/outcome.h"
 #include "collector/service/policy.h"
 #include "collector/service/scheduler.h"
+#include "protocols/discovery/discovery.h"
 
 namespace mailhaul::service {
 
@@ -22,6 +23,7 @@ struct ServiceSettings {
   std::string mail_root;   // destinations lie below it
   std::string master_key;  // a file; empty: a key beside the data
   std::string version;
+  net::AddressGate gate;  // where accounts may lead
   SchedulerSettings scheduler;
 };
 
@@ -114,6 +116,8 @@ class Service {
   Accepted remove_account(const Viewer& viewer, registry::Id id);
   Outcome<TestReport> test(const Viewer& viewer, registry::Id id);
   Outcome<TestReport> test(const Viewer& viewer, const AccountChange& settings);
+  // The server settings for an address; takes as long as the net does.
+  Outcome<discovery::Findings> discover(const Viewer& viewer, const std::string& address);
   Outcome<std::vector<ImportLine>> import(const Viewer& viewer, const std::string& csv, bool dry_run);
 
   Outcome<PageOf<DestinationView>> destinations(const Viewer& viewer, const PageRequest& page);
@@ -169,6 +173,8 @@ class Service {
   Outcome<RunView> view(const registry::RunRow& row);
   Outcome<std::string> path_below_root(const std::string& path) const;
   Accepted take(const AccountChange& change, registry::AccountRow& row) const;
+  // An address alone becomes a source by discovery.
+  Accepted complete(const Viewer& viewer, AccountChange& change);
   Outcome<RunView> queue(const Viewer& viewer, registry::Id job, registry::RunKind kind, const std::string& options);
   Outcome<JobView> wish(const Viewer& viewer, registry::Id job, const Wish& more);
   ImportLine import_line(const Viewer& viewer, const std::vector<std::string>& names,

@@ -90,6 +90,7 @@ def supervise(mailhaul, folder):
         server.add_user(demo.USER, served)
         environment = {**os.environ, "MAILHAUL_DATA": str(folder / "data"), "MAILHAUL_MAIL": str(folder / "mail"),
                        "MAILHAUL_SOURCE_PASSWORD": dovecot.PASSWORD}
+        environment.setdefault("MAILHAUL_ALLOW_NETWORKS", "127.0.0.0/8, ::1")
         environment.setdefault("MAILHAUL_LISTEN", f"127.0.0.1:{demo.free_port(8025)}")
         if not (folder / "data" / "service.db").exists():
             # Without TLS: it never leaves this machine, and the server's certificate is another one each time.

@@ -90,7 +90,7 @@ class Service:
         listen = f"127.0.0.1:{self.port or 0}"
         self.setup_token = None
         env = environment(None, MAILHAUL_DATA=str(self.data), MAILHAUL_MAIL=str(self.mail), MAILHAUL_LISTEN=listen,
-                          MAILHAUL_DISK_RESERVE="0", **self.settings)
+                          **{"MAILHAUL_DISK_RESERVE": "0", "MAILHAUL_ALLOW_NETWORKS": "127.0.0.0/8, ::1", **self.settings})
         self.process = subprocess.Popen([MAILHAUL, "serve"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, text=True, env=env)
         ready = threading.Event()
