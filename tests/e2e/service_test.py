@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """The service end to end: a real Dovecot, `mailhaul serve`, and everything over the REST API."""
+import os
 import pathlib
+import random
 import shutil
-import unittest
+import time
 
-from dovecot import PASSWORD, temporary_folder
-from harness import World, files_of, run, environment
+import sample
+from dovecot import PASSWORD
+from harness import SLOW, WHOLE, World, environment, files_of, run
 from service import Service, wait_for
 
 
@@ -33,6 +36,11 @@ class ServiceWorld(World):
         account = self.account(client)
         destination = self.expect(201, client.post("/destinations", {"path": path}))
         return self.expect(201, client.post("/jobs", {"account": account["id"], "destination": destination["id"], **more}))
+
+    @staticmethod
+    def owner_of(path):
+        at = path.stat()
+        return at.st_uid, at.st_gid
 
     def settled(self, job, client=None, states=("idle", "finished", "attention", "waiting"), patience=60):
         def look():
@@ -106,6 +114,35 @@ class CollectTest(ServiceWorld):
         wait_for("all mail", lambda: self.owner.get(f"/jobs/{job['id']}").json["state"] == "idle")
         self.mail = self.service.mail / "demo"
         self.same_as(self.read_source())
+
+    def test_killed_at_random_moments_under_load(self):
+        """kill -9 while several jobs collect and mail keeps arriving: nothing lost, nothing twice, no job stuck."""
+        luck, users, jobs = random.Random(int(os.environ.get("MAILHAUL_SEED", "1"))), ["one", "two", "three"], {}
+        rounds = 500 if WHOLE else 12
+        for user in users:
+            maildir = self.server.folder / "mail" / user
+            sample.write_small(maildir, 12, 3)
+            self.server.add_user(user, maildir)
+            account = self.expect(201, self.owner.post("/accounts", {"source": self.server.url(user), "password": PASSWORD, "ca": self.ca}))
+            destination = self.expect(201, self.owner.post("/destinations", {"path": user}))
+            jobs[user] = self.expect(201, self.owner.post("/jobs", {"account": account["id"], "destination": destination["id"]}))["id"]
+        for number in range(rounds):
+            for user in users:
+                new = self.server.folder / "mail" / user / "new" / f"17{number:08}.R{number}.load"
+                new.write_text(f"Subject: {user} {number}\nMessage-ID: <{user}.{number}@load>\n\nletter {number}\n" + "x" * luck.randrange(20000))
+                shutil.chown(new, *self.owner_of(new.parent))
+                self.owner.post(f"/jobs/{jobs[user]}/run")
+            time.sleep(luck.random() * 0.4 * SLOW)
+            self.service.kill()
+            self.service.start()
+            self.owner = self.service.owner()
+        for user in users:
+            self.expect(202, self.owner.post(f"/jobs/{jobs[user]}/run"))
+        for user in users:
+            self.settled(jobs[user], states=("idle",))
+            expected = self.read_source(user)
+            wait_for(f"all mail of {user}", lambda: len(files_of(self.service.mail / user)) == sum(map(len, expected.values())), 30)
+            self.same_as(expected, self.foreign(self.service.mail / user)[0])
 
     def test_many_sources_into_one_destination(self):
         self.server.add_user("second", self.source)
