@@ -65,7 +65,8 @@ Result<std::optional<pop3::Event>> Pop3Connection::next() {
   return event;
 }
 
-Result<pop3::Status> Pop3Connection::run(const pop3::Command& command, std::vector<std::string>* lines) {
+Result<pop3::Status> Pop3Connection::run(const pop3::Command& command, std::vector<std::string>* lines,
+                                         const OnChallenge& on_challenge) {
   const auto id = submit(command);
   if (!id) return id.error();
   std::optional<pop3::Status> status;
@@ -76,7 +77,10 @@ Result<pop3::Status> Pop3Connection::run(const pop3::Command& command, std::vect
       if (Done moved = pump(); !moved) return moved.error();
       continue;
     }
-    if (std::holds_alternative<pop3::Challenge>(**event)) session.respond(std::nullopt);
+    if (const auto* challenge = std::get_if<pop3::Challenge>(&**event)) {
+      const auto response = on_challenge ? on_challenge(challenge->text) : std::nullopt;
+      session.respond(response ? std::optional<std::string_view>(response->reveal()) : std::nullopt);
+    }
     if (const auto* line = std::get_if<pop3::Line>(&**event); line && lines) lines->emplace_back(line->text);
     if (const auto* answered = std::get_if<pop3::Answered>(&**event); answered && answered->command == *id) {
       status = answered->status;

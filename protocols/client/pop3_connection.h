@@ -25,10 +25,14 @@ class Pop3Connection {
   Done pump(std::chrono::milliseconds idle);
   // The next event, nullopt: pump first. Events hold views that live until the next call of any member.
   Result<std::optional<pop3::Event>> next();
-  // One command and its whole answer. A challenge that the session cannot answer is cancelled.
-  Result<pop3::Status> run(const pop3::Command& command, std::vector<std::string>* lines = nullptr);
+  // One command and its whole answer. `on_challenge` gives the response to a challenge (in base64), nullopt cancels the
+  // exchange, as does a challenge without it.
+  using OnChallenge = std::function<std::optional<Secret>(std::string_view challenge)>;
+  Result<pop3::Status> run(const pop3::Command& command, std::vector<std::string>* lines = nullptr,
+                           const OnChallenge& on_challenge = {});
   Done rewrap(const std::function<Result<std::unique_ptr<net::Transport>>(std::unique_ptr<net::Transport>)>& wrap);
 
+  [[nodiscard]] net::Transport& transport() { return *transport_; }
   [[nodiscard]] const net::Transport& transport() const { return *transport_; }
   [[nodiscard]] const std::string& first_octets() const { return first_; }  // at most 64 of the connection
   [[nodiscard]] std::uint64_t octets_received() const { return received_; }

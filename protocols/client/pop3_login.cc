@@ -7,7 +7,6 @@
 
 #include "protocols/base/text.h"
 #include "protocols/imap/plea.h"
-#include "protocols/sasl/plain.h"
 
 namespace mailhaul::client {
 namespace {
@@ -25,14 +24,15 @@ struct Row {
 constexpr std::int64_t kWait = 30;
 constexpr std::string_view kCheckBoth = "Check both; many providers want an app password for programs.";
 
-constexpr std::array<Row, 6> kCodes{{
+constexpr std::string_view kConsent = "Allow the access once more.";
+
+constexpr std::array<Row, 5> kCodes{{
     {"IN-USE", Retry::Later, "the mailbox is locked by another session", "", kWait},
     {"LOGIN-DELAY", Retry::Later, "the server wants more time between two logins", "", 60},
     {"SYS/TEMP", Retry::Later, "the server has a passing fault", "", kWait},
     {"SYS/PERM", Retry::AfterUserAction, "the server has a fault that its operator must mend",
      "Ask the server's operator.", 0},
     {"SYS", Retry::Later, "the server has a fault", "", kWait},
-    {"AUTH", Retry::AfterUserAction, "the server refuses user name or password", kCheckBoth, 0},
 }};
 
 // Texts of servers without codes, lower case.
@@ -51,12 +51,11 @@ constexpr std::array<Row, 9> kTexts{{
      "Make one in the provider's settings.", 0},
 }};
 
-std::string without_secrets(std::string text, const Account& account) {
+std::string without_secrets(std::string text, const Account& account, const Secret& token) {
   const std::string& password = account.password.reveal();
-  if (password.empty()) return text;
   const std::string response = base64(std::string(1, '\0') + account.user + std::string(1, '\0') + password);
-  for (const std::string& secret : {response, password, base64(password)})
-    for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at))
+  for (const std::string& secret : {response, password, base64(password), token.reveal(), base64(token.reveal())})
+    for (auto at = secret.empty() ? text.npos : text.find(secret); at != text.npos; at = text.find(secret, at))
       text.replace(at, secret.size(), "***");
   return text;
 }
@@ -78,7 +77,7 @@ class Opening {
     if (account_.security == Security::StartTls)
       if (Done secured = start_tls(); !secured) return secured.error();
     if (Done asked = capabilities(); !asked) return asked.error();
-    if (Done let_in = authenticate(); !let_in) return let_in.error();
+    if (Done let_in = authenticate(connection_, account_); !let_in) return let_in.error();
     if (session_.knows_capabilities())  // RFC 2449 §4: they may differ now
       if (Done asked = capabilities(); !asked) return asked.error();
     return account_.security == Security::StartTls ? std::string() : greeting->text;
@@ -89,9 +88,6 @@ class Opening {
   [[nodiscard]] Error refused(const Status& status) const;
   Done start_tls();
   Done capabilities();
-  Done authenticate();
-  Result<Status> plain();
-  Result<Status> user_and_password();
 
   Pop3Connection& connection_;
   pop3::Session& session_;
@@ -106,7 +102,7 @@ Error Opening::refused(const Status& status) const {
   std::int64_t delay = 0;
   if (const auto said = session_.value_of("LOGIN-DELAY"))
     (void)std::from_chars(said->data(), said->data() + said->size(), delay);
-  return pop3_refused(status, account_, std::clamp<std::int64_t>(delay, 0, 86'400));
+  return pop3_refused(status, account_, std::clamp<std::int64_t>(delay, 0, 86'400), {});
 }
 
 Result<Status> Opening::greet() {
@@ -166,61 +162,26 @@ Done Opening::capabilities() {
   return answer.error().in("CAPA");
 }
 
-Result<Status> Opening::plain() {
-  auto message = sasl::plain("", account_.user, account_.password);
-  if (!message) return message.error();
-  return connection_.run(pop3::Auth{"PLAIN", *std::move(message)});
-}
-
-Result<Status> Opening::user_and_password() {
-  const auto user = connection_.run(pop3::User{account_.user});
-  if (!user || !user->ok) return user;
-  return connection_.run(pop3::Pass{account_.password});
-}
-
-// Refused for what it is, not for who asks: the other way in may work.
-bool mechanism_refused(const Status& status) {
-  if (!status.code.empty()) return false;
-  const auto text = to_lower(status.text);
-  return std::ranges::any_of(
-      std::array<std::string_view, 8>{"unknown", "unsupported", "not supported", "unrecogni", "invalid command",
-                                      "syntax", "not implemented", "malformed"},
-      [&](std::string_view words) { return text.find(words) != std::string::npos; });
-}
-
-Done Opening::authenticate() {
-  const auto mechanisms = " " + to_upper(session_.value_of("SASL").value_or("")) + " ";
-  const bool offered = mechanisms.find(" PLAIN ") != std::string::npos;
-  if (offered) {
-    const auto answer = plain();
-    if (!answer) return answer.error();
-    if (answer->ok) return done();
-    if (!mechanism_refused(*answer)) return refused(*answer);
-  }
-  const auto answer = user_and_password();
-  if (!answer) return answer.error();
-  return answer->ok ? done() : Done(refused(*answer));
-}
-
 }  // namespace
 
 // Whatever is not known to pass is taken as a refusal: trying a wrong password again and again locks accounts.
-Error pop3_refused(const Status& status, const Account& account, std::int64_t login_delay) {
-  const std::string said = without_secrets(status.line(), account);
+Error pop3_refused(const Status& status, const Account& account, std::int64_t login_delay, const Secret& token) {
+  const std::string said = without_secrets(status.line(), account, token);
   for (const auto& row : kCodes)
     if (status.code == row.sign || status.code.starts_with(std::string(row.sign) + "/"))
       return error_of(row, said, login_delay);
-  if (status.code.empty()) {
+  if (status.code.empty() || status.code == "AUTH") {
     const auto asked = imap::plea_of({imap::Condition::No, "", "", status.text});
-    if (asked.plea != imap::Plea::None)
+    if (asked.plea != imap::Plea::None && status.code.empty())
       return {Scope::Account, Retry::Later, "the server does not let anybody in now: " + said, "",
               std::max(asked.wait, kWait)};
     const auto text = to_lower(status.text);
     for (const auto& row : kTexts)
       if (text.find(row.sign) != std::string::npos) return error_of(row, said, login_delay);
   }
-  return {Scope::Account, Retry::AfterUserAction, "the server refuses user name or password: " + said,
-          std::string(kCheckBoth)};
+  return {Scope::Account, Retry::AfterUserAction,
+          (account.token ? "the server refuses the token: " : "the server refuses user name or password: ") + said,
+          account.help.empty() ? std::string(account.token ? kConsent : kCheckBoth) : account.help};
 }
 
 Error not_pop3(std::string_view first, const Account& account) {

@@ -19,8 +19,10 @@ struct Status {  // a first line: +OK or -ERR
 struct Greeting {
   Status status;
 };
-struct Challenge {};  // RFC 5034: the server waits for the response, or for one more
-struct Answered {     // the first line; for a multi-line command that is +OK, Line or Octets and Finished follow
+struct Challenge {        // RFC 5034: the server waits for the response, or for one more
+  std::string_view text;  // base64
+};
+struct Answered {  // the first line; for a multi-line command that is +OK, Line or Octets and Finished follow
   CommandId command = 0;
   Status status;
 };

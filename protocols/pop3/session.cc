@@ -216,7 +216,11 @@ Result<std::optional<Event>> Session::Impl::on_status_line() {
       wipe(encoded);
       return std::optional<Event>{};
     }
-    if (challenge) return std::optional<Event>(Challenge{});
+    if (challenge) {
+      std::string_view text = understood ? std::string_view() : std::string_view(line).substr(1);
+      while (text.starts_with(' ')) text.remove_prefix(1);
+      return std::optional<Event>(Challenge{text});
+    }
   }
   if (!understood) return fall_out_of_step(line);
   return on_first_line(status);

@@ -268,3 +268,59 @@ TEST_CASE("STLS situations of the study: no credential in clear, nothing believe
   CHECK(has(stls("S: -ERR [SYS/PERM] evil\n", false), "does not let anybody in"));
   CHECK(has(stls("S: evil greeting\n", false), "not a POP3 server"));
 }
+
+TEST_CASE("POP3 login by SASL: the strongest mechanism, fallbacks, tokens, administrators") {
+  const std::string asked = "S: +OK\nC: CAPA\nS: +OK\nS: SASL ";
+  const std::string after = "S: +OK in\nC: CAPA\nS: +OK\nS: .\neof";
+  SUBCASE("CRAM-MD5 before PLAIN (RFC 2195's own example)") {
+    auto account = account_at(995);
+    account.user = "tim";
+    account.password = Secret("tanstaaftanstaaf");
+    Pop pop(asked +
+                "PLAIN CRAM-MD5\nS: .\nC: AUTH CRAM-MD5\n"
+                "S: + PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\n"
+                "C: dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw\n" +
+                after,
+            Chunks::Whole, account);
+    CHECK_MESSAGE(pop.client, pop.client.error().what);
+    CHECK(pop.verdict() == "");
+  }
+  SUBCASE("SCRAM that the server has no secret for: the next way") {
+    Pop pop(asked +
+            "SCRAM-SHA-256 PLAIN\nS: .\nC: AUTH SCRAM-SHA-256 *\nS: -ERR [AUTH] Authentication failed\n"
+            "C: AUTH PLAIN AG1lQGV4YW1wbGUub3JnAGh1bnRlcjI=\n" +
+            after);
+    CHECK_MESSAGE(pop.client, pop.client.error().what);
+    CHECK(pop.verdict() == "");
+  }
+  SUBCASE("a wrong password is not tried in another way") {
+    const auto error = refused(asked + "PLAIN LOGIN\nS: .\nC: AUTH PLAIN *\nS: -ERR [AUTH] hunter2 is wrong\neof");
+    CHECK(error.retry == Retry::AfterUserAction);
+    CHECK(has(error.what, "refuses user name or password"));
+  }
+  SUBCASE("an administrator needs SASL") {
+    auto account = account_at(995);
+    account.authzid = "other@example.org";
+    Pop none("S: +OK\nC: CAPA\nS: +OK\nS: USER\nS: .\neof", Chunks::Whole, account);
+    REQUIRE(!none.client);
+    CHECK(has(none.client.error().what, "administrator"));
+    Pop plain(asked + "PLAIN\nS: .\nC: AUTH PLAIN " +
+                  base64(std::string("other@example.org\0me@example.org\0hunter2", 40)) + "\n" + after,
+              Chunks::Whole, account);
+    CHECK_MESSAGE(plain.client, plain.client.error().what);
+    CHECK(plain.verdict() == "");
+  }
+  SUBCASE("a token that is refused is fetched anew, once") {
+    auto account = account_at(995);
+    int tokens = 0;
+    account.token = [&](const Secret&) -> Result<Secret> { return Secret("token" + std::to_string(++tokens)); };
+    Pop pop(asked +
+                "XOAUTH2 PLAIN\nS: .\nC: AUTH XOAUTH2 *\nS: + eyJzdGF0dXMiOiI0MDAifQ==\nC: *\nS: -ERR [AUTH] no\n"
+                "C: AUTH XOAUTH2 *\n" +
+                after,
+            Chunks::Whole, account);
+    CHECK_MESSAGE(pop.client, pop.client.error().what);
+    CHECK(tokens == 2);
+    CHECK(pop.verdict() == "");
+  }
+}
