@@ -17,6 +17,7 @@ function(fuzz_target name)
 endfunction()
 
 fuzz_target(imap_response imap)
+fuzz_target(pop3_reply pop3)
 fuzz_target(mailbox_name mail)
 fuzz_target(header_digest mail)
 fuzz_target(maildir_name store)
