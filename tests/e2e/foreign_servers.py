@@ -125,7 +125,7 @@ class ForeignServer:
         shutil.copy(certificate.key, self.work / "key")
         (self.work / "start.sh").write_text(self.script)
         self.process, self.syslog, self.lines = None, None, []
-        self.imap = self.imaps = 0
+        self.imap = self.imaps = self.pop3 = self.pop3s = 0
 
     def __enter__(self):
         try:
@@ -146,16 +146,16 @@ class ForeignServer:
     def start(self):
         """Starts it, or starts it again on its ports and with its mail."""
         if not self.imap:
-            self.imap, self.imaps = free_ports(2)
-        environment = {**bare_environment(), "IMAP": str(self.imap), "IMAPS": str(self.imaps), "USERS": " ".join(USERS),
+            self.imap, self.imaps, self.pop3, self.pop3s = free_ports(4)
+        environment = {**bare_environment(), "IMAP": str(self.imap), "IMAPS": str(self.imaps), "POP3": str(self.pop3),
+                       "POP3S": str(self.pop3s), "USERS": " ".join(USERS),
                        "PASSWORD": PASSWORD}
         with open(self.folder / "output", "ab") as output:
             self.process = subprocess.Popen(entering(self.root, self.work, "sh", "/w/start.sh"), stdin=subprocess.DEVNULL,
                                             stdout=output, stderr=output, start_new_session=True, env=environment,
                                             preexec_fn=die_with_parent)
         try:
-            wait_for(lambda: self.process.poll() is not None or (self._greets(self.imap) and self._listens(self.imaps)), 60,
-                     f"{self.name}'s greeting")
+            wait_for(lambda: self.process.poll() is not None or self.ready(), 60, f"{self.name}'s greeting")
         except TimeoutError as error:
             raise RuntimeError(f"{error}\n{self.log()}") from error
         if self.process.returncode is not None:
@@ -203,10 +203,13 @@ class ForeignServer:
                               capture_output=True, text=True, check=True)
         return f"{self.packages[0]} {done.stdout}"
 
-    def _greets(self, port):
+    def ready(self):
+        return self._greets(self.imap) and self._listens(self.imaps)
+
+    def _greets(self, port, greeting=b"* OK"):
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
-                return one.recv(4) == b"* OK"
+                return one.recv(len(greeting)) == greeting
         except OSError:
             return False
 
@@ -335,6 +338,49 @@ imap4d --config-file=/w/imap4d.rc
         with self.reader(user) as reader:
             for name in reader.mailboxes():
                 reader.command(f"SELECT {quoted(encode_name(name))}")
+
+
+class CourierPop(Courier):
+    """Its POP3 daemon beside it; what it holds is still filled and read over IMAP."""
+    name = "courier-pop"
+    packages = ["courier-imap", "courier-pop", "courier-authlib-userdb", "openssl"]
+    script = Courier.script.replace("exec sleep infinity", """sed -i '/^ADDRESS=/d;/^PORT=/d;/^MAXPERIP=/d;/^TLS_CERTFILE=/d' pop3d pop3d-ssl
+setv pop3d ADDRESS=127.0.0.1 PORT=$POP3 MAXPERIP=200 MAXDAEMONS=200 TLS_CERTFILE=/etc/courier/s.pem
+setv pop3d-ssl SSLADDRESS=127.0.0.1 SSLPORT=$POP3S TLS_CERTFILE=/etc/courier/s.pem
+pop3d start; pop3d-ssl start
+exec sleep infinity""")
+
+    def ready(self):
+        return super().ready() and self._greets(self.pop3, b"+OK") and self._listens(self.pop3s)
+
+
+class MailutilsPop(Mailutils):
+    """GNU's pop3d on the same mailboxes as its imap4d."""
+    name = "mailutils-pop"
+    packages = ["mailutils-imap4d", "mailutils-pop3d", "openssl"]
+    script = Mailutils.script.replace("imap4d --config-file=/w/imap4d.rc", """sed -e "s/127.0.0.1:$IMAP /127.0.0.1:$POP3 /;s/127.0.0.1:$IMAPS /127.0.0.1:$POP3S /;s|/w/pid|/w/pop.pid|" imap4d.rc > pop3d.rc
+pop3d --config-file=/w/pop3d.rc &
+imap4d --config-file=/w/imap4d.rc""")
+
+    def ready(self):
+        return super().ready() and self._greets(self.pop3, b"+OK") and self._listens(self.pop3s)
+
+
+class Popa3d(ForeignServer):
+    """POP3 as it was in 2002: no CAPA, no TLS, no pipelining; system users with mbox files."""
+    name = "popa3d"
+    packages = ["popa3d", "openssl", "socat"]
+    steady = False
+    script = r"""set -e
+cd /w; chmod 755 /w; mkdir -p /var/empty; touch ready
+for u in $USERS; do id "$u" >/dev/null 2>&1 || useradd -m "$u"; echo "$u:$PASSWORD" | chpasswd; done
+mkdir -p spool; mount --bind spool /var/mail; chmod 1777 /var/mail
+for u in $USERS; do touch "/var/mail/$u"; chown "$u:mail" "/var/mail/$u"; chmod 660 "/var/mail/$u"; done
+exec socat TCP-LISTEN:$POP3,bind=127.0.0.1,reuseaddr,fork EXEC:/usr/sbin/popa3d
+"""
+
+    def ready(self):
+        return self._greets(self.pop3, b"+OK")
 
 
 class Dovecot24(ForeignServer):
