@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "collector/service/service.h"
@@ -14,6 +15,8 @@ using registry::Id;
 namespace {
 
 constexpr std::size_t kImportLines = 10'000;
+constexpr std::size_t kTriedLines = 500;
+constexpr std::size_t kTriedAtOnce = 8;
 
 // RFC 4180: fields, quotes doubled, any line end. Empty lines are left out.
 std::vector<std::pair<std::size_t, std::vector<std::string>>> read_csv(const std::string& text) {
@@ -128,12 +131,32 @@ Accepted Service::take(const AccountChange& change, AccountRow& row) const {
   return accepted();
 }
 
+class Service::Slow {
+ public:
+  explicit Slow(std::atomic<int>& busy) : busy_(busy), mine_(++busy <= kAtOnce) {}
+  ~Slow() { --busy_; }
+  Slow(const Slow&) = delete;
+  Slow& operator=(const Slow&) = delete;
+  explicit operator bool() const { return mine_; }
+  static Refusal refusal() {
+    return {Why::TooMany, "other tests are still running", "Wait a moment and try again.", "", 5};
+  }
+
+ private:
+  static constexpr int kAtOnce = 4;
+  std::atomic<int>& busy_;
+  bool mine_;
+};
+
 Outcome<discovery::Findings> Service::discover(const Viewer& viewer, const std::string& address) {
   if (const auto wait = access_->limit("discovery by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
     return Refusal{Why::TooMany, "too many discoveries", "Wait a moment.", "", *wait};
   if (auto ascii = discovery::ascii_address(address); !ascii)
     return invalid("address", ascii.error().what, ascii.error().advice);
+  const Slow slow(slow_);
+  if (!slow) return Slow::refusal();
   discovery::Options options;
+  options.stop = stopping_.get_token();
   options.connect.gate = settings_.gate;
   options.total = std::chrono::seconds(30);
   auto found = discovery::discover(address, options);
@@ -237,26 +260,34 @@ Outcome<TestReport> Service::test(const Viewer& viewer, Id id) {
   if (!row) return row.refusal();
   if (const auto wait = access_->limit("test by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
     return Refusal{Why::TooMany, "too many tests", "Wait a moment.", "", *wait};
+  const Slow slow(slow_);
+  if (!slow) return Slow::refusal();
   Order order;
   order.account = *row;
   auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
   if (!job) return job.error();
-  return test_connection(*job, {});
+  return test_connection(*job, stopping_.get_token());
 }
 
 Outcome<TestReport> Service::test(const Viewer& viewer, const AccountChange& asked) {
+  if (const auto wait = access_->limit("test by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
+    return Refusal{Why::TooMany, "too many tests", "Wait a moment.", "", *wait};
+  const Slow slow(slow_);
+  if (!slow) return Slow::refusal();
+  return try_settings(viewer, asked);
+}
+
+Outcome<TestReport> Service::try_settings(const Viewer& viewer, const AccountChange& asked) {
   AccountRow row;
   auto change = asked;
   if (auto completed = complete(viewer, change); !completed) return completed.refusal();
   if (auto taken = take(change, row); !taken) return taken.refusal();
-  if (const auto wait = access_->limit("test by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
-    return Refusal{Why::TooMany, "too many tests", "Wait a moment.", "", *wait};
   Order order;
   order.account = row;
   auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
   if (!job) return job.error();
   if (change.password) job->password = *change.password;
-  return test_connection(*job, {});
+  return test_connection(*job, stopping_.get_token());
 }
 
 ImportLine Service::import_line(const Viewer& viewer, const std::vector<std::string>& names,
@@ -280,7 +311,7 @@ ImportLine Service::import_line(const Viewer& viewer, const std::vector<std::str
     return out;
   };
   if (dry_run) {
-    auto report = test(viewer, account);
+    auto report = try_settings(viewer, account);
     if (!report) return refuse(report.refusal());
     out.ok = report->ok();
     const auto& last = report->steps.back();
@@ -330,11 +361,25 @@ Outcome<std::vector<ImportLine>> Service::import(const Viewer& viewer, const std
                      "Columns are source, password, destination, name, minutes, paused.");
   if (std::ranges::find(names, "source") == names.end())
     return invalid("body", "the first line names no column 'source'", "For example: source,password,destination");
-  std::vector<ImportLine> out;
-  for (std::size_t n = 1; n < rows.size(); ++n) {
-    out.push_back(import_line(viewer, names, rows[n].second, dry_run));
-    out.back().line = rows[n].first;
-    for (auto& value : rows[n].second) wipe(value);
+  if (dry_run && rows.size() > kTriedLines + 1)
+    return invalid("body", "more than 500 lines to try at once",
+                   "Split the file, or import it: each line tells its result.");
+  const Slow slow(slow_);
+  if (dry_run && !slow) return Slow::refusal();
+  std::vector<ImportLine> out(rows.size() - 1);
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t n = next++; n < out.size(); n = next++) {
+      auto& [line, values] = rows[n + 1];
+      out[n] = import_line(viewer, names, values, dry_run);
+      out[n].line = line;
+      for (auto& value : values) wipe(value);
+    }
+  };
+  {
+    std::vector<std::jthread> more;  // logging in is waiting
+    for (std::size_t n = 1; dry_run && n < std::min(kTriedAtOnce, out.size()); ++n) more.emplace_back(work);
+    work();
   }
   access_->note(viewer, dry_run ? "try import" : "import", std::to_string(out.size()) + " lines");
   return out;

@@ -36,7 +36,8 @@ Outcome<JobView> Service::view(const JobRow& row) {
   out.owner = name_of(row.owner);
   out.now = scheduler_->now(row.id);
   out.row.last_success = std::max(out.row.last_success, out.now.last_success);
-  if (row.error.starts_with("removals of ")) out.held = 1;
+  if (const auto counts = nlohmann::json::parse(row.counts, nullptr, false); counts.is_object())
+    out.held = counts.value("held", std::size_t{0});
   return out;
 }
 

@@ -33,10 +33,10 @@ std::optional<std::uint64_t> free_octets(const std::string& path) {
   return std::uint64_t{info.f_bavail} * info.f_frsize;
 }
 
-std::string counts_json(const Counts& c) {
-  return nlohmann::json{{"listed", c.listed}, {"delivered", c.delivered}, {"excluded", c.excluded},
-                        {"failed", c.failed}, {"pending", c.pending},     {"gone", c.gone},
-                        {"octets", c.octets}}
+std::string counts_json(const Counts& c, std::size_t held) {
+  return nlohmann::json{
+      {"listed", c.listed},   {"delivered", c.delivered}, {"excluded", c.excluded}, {"failed", c.failed},
+      {"pending", c.pending}, {"gone", c.gone},           {"octets", c.octets},     {"held", held}}
       .dump();
 }
 
@@ -392,11 +392,15 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
   }
   (void)read_schedule(before.schedule, schedule);
   std::string counts = before.counts;
-  if (run != 0 || counts.empty())
+  if (run != 0 || counts.empty() || ran.held > 0)
     if (auto boxes = mailboxes_in(state_path(task.order.destination), identity_of(task.order.account))) {
       Counts sum;
-      for (const auto& box : *boxes) sum.add(box.counts);
-      counts = counts_json(sum);
+      std::size_t held = 0;
+      for (const auto& box : *boxes) {
+        sum.add(box.counts);
+        held += box.held.empty() ? 0 : 1;
+      }
+      counts = counts_json(sum, held);
     }
   std::int64_t due = kNever;
   const auto apply_to = [&](JobRow& row) {
@@ -420,7 +424,7 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
     }
     row.failures = row.failing_since = 0;
     row.attention = false;
-    row.error = ran.held > 0 ? "removals of " + std::to_string(ran.held) + " mailboxes wait for a person" : "";
+    row.error.clear();
     row.advice.clear();
     row.last_success = now;
     row.finished = schedule.when == When::Once && ran.state == RunState::Complete;

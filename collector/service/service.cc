@@ -79,6 +79,7 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
 
 Done Service::start() { return scheduler_->start(); }
 void Service::stop() {
+  stopping_.request_stop();
   if (scheduler_) scheduler_->stop();
 }
 

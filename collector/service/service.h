@@ -1,9 +1,11 @@
 // The service: accounts, destinations, jobs and runs, as the REST API offers them and on behalf of a Viewer. What a
 // viewer may not see is not there for them. Values in, values out; thread-safe.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -180,10 +182,15 @@ class Service {
   ImportLine import_line(const Viewer& viewer, const std::vector<std::string>& names,
                          const std::vector<std::string>& values, bool dry_run);
   std::string name_of(registry::Id user);
+  // What goes to the net and lasts: only a few at a time, so that others are answered meanwhile.
+  class Slow;
+  Outcome<TestReport> try_settings(const Viewer& viewer, const AccountChange& asked);
 
   const ServiceSettings settings_;
   const Clock& clock_;
   std::int64_t started_ = 0;
+  std::atomic<int> slow_{0};
+  std::stop_source stopping_;
   std::unique_ptr<Lock> lock_;  // first taken, last given up
   std::unique_ptr<registry::Registry> registry_;
   std::optional<registry::SecretBox> secrets_;
