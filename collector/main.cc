@@ -24,6 +24,7 @@
 #include "collector/progress.h"
 #include "collector/report_text.h"
 #include "collector/verify.h"
+#include "web/remote.h"
 #include "web/serve.h"
 
 namespace {
@@ -449,6 +450,29 @@ int main(int argc, char** argv) {
   keys->add_option("ACTION", what, "rotate: a new key for all of them. verify: can they all be opened?")
       ->required()
       ->check(CLI::IsMember({"rotate", "verify"}));
+  web::Remote remote;
+  std::vector<std::string> words;
+  std::vector<CLI::App*> remote_lists;
+  const auto add_remote = [&](CLI::App* command) {
+    command->add_option("--server", remote.server, "its address (or MAILHAUL_SERVER; default http://localhost:8025)");
+    command->add_option("--token-file", remote.token_file, "file with an API token (or MAILHAUL_TOKEN_FILE)");
+    command->add_option("--ca-file", remote.ca_file, "certificates to trust instead of the system's (PEM)");
+    return command;
+  };
+  for (const auto& [kind, help] : {std::pair("accounts", "list, show ID, test ID, delete ID"),
+                                   std::pair("jobs",
+                                             "list, show ID, run ID, retry ID, pause ID, resume ID, cancel ID, "
+                                             "preview ID, verify ID, mailboxes ID, failed ID, delete ID"),
+                                   std::pair("runs", "list, show ID")}) {
+    auto* command = add_remote(app.add_subcommand(kind, "Of a running service: " + std::string(help) + "."));
+    command->add_option("ACTION", words, help);
+    command->add_flag("--json", options.json, "lists as JSON");
+    remote_lists.push_back(command);
+  }
+  auto* calling = add_remote(app.add_subcommand("api", "Any call of a running service's REST API."));
+  calling->add_option("METHOD PATH [JSON]", words, "for example: api POST /destinations '{\"path\": \"me\"}'")
+      ->required()
+      ->expected(2, 3);
   auto* backing_up = app.add_subcommand("backup", "Copy the service's database to FILE, while it runs.");
   backing_up->add_option("FILE", what, "a file that does not exist yet")->required();
   auto* version = app.add_subcommand("version", "Print the version.");
@@ -471,6 +495,14 @@ int main(int argc, char** argv) {
     return kComplete;
   }
   if (*adding) return run_add(options, minutes);
+  const auto print = [](const Result<std::string>& answer) -> int {
+    if (!answer) return complain(answer.error(), kIncomplete);
+    std::fputs(answer->c_str(), stdout);
+    return kComplete;
+  };
+  for (auto* command : remote_lists)
+    if (*command) return print(web::remote_list(remote, command->get_name(), words, options.json));
+  if (*calling) return print(web::remote_call(remote, words[0], words[1], words.size() > 2 ? words[2] : ""));
   if (*serving || *checking || *keys || *backing_up) return run_service(*serving, *checking, *keys, *backing_up, what);
   if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
   if (*discovering) {

@@ -138,6 +138,7 @@ bool Exchange::configure(const std::string& url, milliseconds left) {
   set(CURLOPT_ERRORBUFFER, error_.data());
   set(CURLOPT_USERAGENT, "Mailhaul");
   add(headers_, "Accept: " + request_.accept);
+  if (!request_.method.empty()) set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   if (!request_.body.empty()) {
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(CURLOPT_POSTFIELDS, request_.body.c_str());

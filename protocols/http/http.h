@@ -28,7 +28,8 @@ struct Options {
 
 struct Request {
   std::string url;
-  std::string body = {};          // not empty: POST
+  std::string method = {};  // empty: POST with a body, else GET
+  std::string body = {};
   std::string content_type = {};  // of the body
   // Sent as "Authorization: Bearer"; or `secret`: the body holds a secret. With either, redirects are an Error: a
   // secret goes to the place that it is meant for (CVE-2025-14524).

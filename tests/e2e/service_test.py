@@ -273,6 +273,22 @@ class OperationsTest(ServiceWorld):
         self.assertEqual(self.service.stop(), 0)
         self.assertIn("stopped", self.service.lines[-1])
 
+    def test_the_command_line_does_what_the_page_does(self):
+        job = self.job()
+        self.settled(job["id"])
+        secret = self.folder / "token"
+        secret.write_text(self.expect(201, self.owner.post("/tokens", {"name": "cli", "scopes": ["read", "run", "write"]}))["secret"] + "\n")
+        env = environment(None, MAILHAUL_TOKEN_FILE=str(secret), MAILHAUL_SERVER=f"http://127.0.0.1:{self.service.port}")
+        listed = self.complete(run("jobs", env=env)).stdout
+        self.assertRegex(listed, r"(?m)^1 .* idle ")
+        self.complete(run("jobs", "pause", "1", env=env))
+        self.assertEqual(self.owner.get("/jobs/1").json["state"], "paused")
+        self.assertIn('"delivered"', self.complete(run("runs", "show", "1", env=env)).stdout)
+        self.complete(run("api", "POST", "/destinations", '{"path": "by-hand"}', env=env))
+        missing = run("jobs", "show", "99", env=env)
+        self.assertEqual((missing.returncode, missing.stderr), (1, "mailhaul: there is no such job\n"))
+        self.assertEqual(run("accounts", env=environment(None)).returncode, 1)
+
     def test_one_process_a_directory(self):
         second = run("serve", env=environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_LISTEN="127.0.0.1:0"))
         self.assertEqual(second.returncode, 3)
