@@ -74,6 +74,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
                                    std::shared_ptr<Pop3Habits> habits) {
   client::Account account{
       {job.source.host, job.source.port}, job.source.security, job.source.user, job.password, job.source.authzid};
+  account.token = job.token;
   if (const auto* provider = discovery::preset_of_server(job.source.host)) account.help = provider->help();
   client::ClientOptions options;
   options.connect.ca_file = job.ca_file;

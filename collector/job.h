@@ -64,6 +64,7 @@ std::string quirks_text();                                // the table, for peop
 struct Job {
   SourceAddress source;
   Secret password;
+  client::TokenSource token;  // not empty: OAuth instead of the password
   std::string maildir;
   std::string state;  // empty: <maildir>/mailhaul/state.db
   std::string ca_file;

@@ -18,11 +18,13 @@
 #include <iterator>
 #include <thread>
 
+#include "collector/authorize_command.h"
 #include "collector/collect.h"
 #include "collector/discover_command.h"
 #include "collector/ledger_export.h"
 #include "collector/progress.h"
 #include "collector/report_text.h"
+#include "collector/token_file.h"
 #include "collector/verify.h"
 #include "web/remote.h"
 #include "web/serve.h"
@@ -121,8 +123,8 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
 }
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, authzid, certificate, resolver, ca_file, proxy, state, since,
-      max_size, trace;
+  std::string source, destination, password_file, token_file, authzid, certificate, resolver, ca_file, proxy, state,
+      since, max_size, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
   std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
@@ -138,6 +140,22 @@ void add_discovery_options(CLI::App& command, Options& o) {
                      "HOST:PORT:TO-HOST:TO-PORT: where a server is while it is looked for (repeatable)");
 }
 
+void add_authorize_options(CLI::App& command, Options& o, AuthorizeRequest& request) {
+  command.add_option("ADDRESS", o.source, "user@domain")->required();
+  add_discovery_options(command, o);
+  command.add_option("--issuer", request.issuer, "a provider that is not known here, by its metadata document");
+  command.add_option("--host", request.hosts, "with --issuer: the mail server that the tokens are for (repeatable)");
+  command.add_option("--scope", request.scope, "what to ask for, where it is not known");
+  command.add_option("--client-id", request.client_id, "as the provider has registered you");
+  command.add_option("--client-secret-file", request.client_secret_file,
+                     "file with the client's secret, if it has one");
+  command.add_option("--token-file", o.token_file, "where the tokens are kept");
+  command.add_flag("--browser", request.browser, "allow it in this machine's browser even where a code would do");
+  command.add_flag("--pop3", request.pop3, "for POP3 instead of IMAP");
+  command.add_flag("--json", o.json, "one JSON object a line");
+  command.footer("Exit status: 0 allowed, 1 not allowed, 2 usage, 3 could not run.");
+}
+
 void add_options(CLI::App& command, Options& o, bool collecting) {
   command
       .add_option("SOURCE", o.source,
@@ -147,6 +165,8 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
   command.add_option("--source-password-file", o.password_file,
                      "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
+  command.add_option("--source-token-file", o.token_file,
+                     "tokens that mailhaul authorize has made (used by themselves where no password is given)");
   command.add_option("--source-authzid", o.authzid, "the user whose mail it is, where SOURCE names an administrator");
   command.add_option("--client-certificate", o.certificate, "certificate and key to show to the server (PEM)");
   add_discovery_options(command, o);
@@ -237,6 +257,14 @@ Result<std::string> found_source(const Options& o) {
   return url;
 }
 
+// The tokens to log in with; empty: a password.
+std::string token_file(const Options& o, const SourceAddress& source, bool password_given) {
+  if (!o.token_file.empty() || password_given) return o.token_file;
+  for (const auto& address : {source.user, o.source})
+    if (auto file = default_token_file(address); !file.empty() && access(file.c_str(), R_OK) == 0) return file;
+  return {};
+}
+
 Result<Job> understand(const Options& o) {
   Job job;
   const auto url = found_source(o);
@@ -268,6 +296,15 @@ Result<Job> understand(const Options& o) {
   if (const bool named = !o.password_file.empty() || std::getenv("MAILHAUL_SOURCE_PASSWORD");
       !named && !o.certificate.empty())
     return job;  // who shows a certificate needs no password
+  else if (const auto file = token_file(o, job.source, named); !file.empty()) {
+    http::Options web;
+    web.ca_file = o.ca_file;
+    web.proxy = o.proxy;
+    auto token = token_source(file, job.source.host, web, {});
+    if (!token) return token.error();
+    job.token = *std::move(token);
+    return job;
+  }
   auto secret = password(o.password_file, job.source);
   if (!secret) return secret.error();
   job.password = *std::move(secret);
@@ -428,6 +465,9 @@ int main(int argc, char** argv) {
   add_discovery_options(*discovering, options);
   discovering->add_flag("--json", options.json, "one JSON object a line: each step, then the findings");
   discovering->footer("Exit status: 0 found, 1 not found, 2 not an address, 3 could not run.");
+  AuthorizeRequest authorization;
+  auto* authorizing = app.add_subcommand("authorize", "Allow the access to an account at its provider (OAuth).");
+  add_authorize_options(*authorizing, options, authorization);
   auto* quirks = app.add_subcommand("quirks", "List what is done differently for single kinds of server.");
   auto* serving = app.add_subcommand("serve", "Serve the dashboard and the REST API, and run jobs when they are due.");
   serving->footer(
@@ -505,6 +545,13 @@ int main(int argc, char** argv) {
   if (*calling) return print(web::remote_call(remote, words[0], words[1], words.size() > 2 ? words[2] : ""));
   if (*serving || *checking || *keys || *backing_up) return run_service(*serving, *checking, *keys, *backing_up, what);
   if (*ledger) return run_ledger(options.state, options.json ? ExportForm::Json : ExportForm::Csv);
+  if (*authorizing) {
+    Signals signals;
+    authorization.account = {options.source, options.resolver, options.ca_file, options.proxy, options.connect_to};
+    authorization.token_file = options.token_file;
+    authorization.json = options.json;
+    return run_authorize(authorization, signals.token());
+  }
   if (*discovering) {
     Signals signals;
     return run_discover({options.source, options.resolver, options.ca_file, options.proxy, options.connect_to},

@@ -51,6 +51,7 @@ struct Response {
 Result<Response> fetch(const Request&, const Options&, const std::stop_token& stop = {});
 
 std::string percent_encoded(std::string_view text);  // RFC 3986 §2.3: all but unreserved
+std::string percent_decoded(std::string_view text);  // of a form: "+" is a space; what is no "%XX" stays as it is
 // "a=b&c=d" (application/x-www-form-urlencoded); to be wiped by the caller if it holds secrets.
 std::string form(const std::vector<std::pair<std::string, std::string>>& fields);
 
