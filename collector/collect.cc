@@ -83,6 +83,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   options.connect.client_certificate = job.client_certificate;
   options.compress = job.compress;
   options.pipeline = 128;
+  options.manners = std::make_shared<client::Manners>();
   options.masked_capabilities = job.quirks.masked;
   options.pause = waiter(stop);
   std::shared_ptr<Trace> trace;

@@ -235,12 +235,13 @@ Done ImapSource::complete_status() {
   return done();
 }
 
-Done ImapSource::ask_each(const FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener) {
+Done ImapSource::ask_each(const FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener,
+                          std::size_t slice) {
   if (auto r = introduce(); !r) return r;
   Steps steps;
   steps.add(examine(mailbox.raw_name), listener);
   for (auto rest = mailbox.uids; !rest.empty();)
-    steps.add(imap::UidFetch{rest.take_front(500, line_octets()).wire(), items, {}, false}, listener);
+    steps.add(imap::UidFetch{rest.take_front(slice, line_octets()).wire(), items, {}, false}, listener);
   return client_->converse(steps);
 }
 
@@ -277,9 +278,12 @@ Result<UidSet> ImapSource::probe(const FetchQueue::Mailbox& mailbox) {
   return mailbox.uids.intersect(shown.uids);
 }
 
+// The same question in smaller and smaller pieces, the whole header block from the second time on: what is not answered
+// could be taken for another message, and be downloaded twice.
 Result<std::vector<sync::Headers>> ImapSource::headers(const FetchQueue::Mailbox& mailbox) {
   class Reading final : public Selected {
    public:
+    explicit Reading(UidSet wanted) : missing(std::move(wanted)) {}
     Done on(const Event& event) override {
       if (std::get_if<imap::BodyBegin>(&event))
         scanner.reset();
@@ -289,8 +293,12 @@ Result<std::vector<sync::Headers>> ImapSource::headers(const FetchQueue::Mailbox
         take(*fetched);
       return Selected::on(event);
     }
+    Done completed(const Command& command, const StatusText& status) override {
+      if (status.condition != Condition::Ok) refused = status.line();
+      return Selected::completed(command, status);
+    }
     void take(const imap::Fetched& fetched) {
-      if (!fetched.uid || fetched.body != imap::Body::Delivered) return;
+      if (!fetched.uid || fetched.body != imap::Body::Delivered || !missing.contains(*fetched.uid)) return;
       sync::Headers header;
       header.uid = *fetched.uid;
       header.evidence = scanner.finish();
@@ -298,17 +306,40 @@ Result<std::vector<sync::Headers>> ImapSource::headers(const FetchQueue::Mailbox
       if (fetched.internal_date) header.date = mail::parse_internal_date(*fetched.internal_date, INT64_MAX);
       header.flags = fetched.flags.value_or(mail::FlagSet{});
       out.push_back(std::move(header));
+      missing = missing.minus(UidSet({{fetched.uid->value, fetched.uid->value}}));
     }
+    UidSet missing;
     mail::HeaderScanner scanner;
     std::vector<sync::Headers> out;
-  } reading;
-  auto r = ask_each(mailbox,
-                    std::string("UID FLAGS INTERNALDATE ") + (quirk(imap::Quirk::NoSizes) ? "" : "RFC822.SIZE ") +
-                        "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO CC SUBJECT RECEIVED)]",
-                    reading);
-  if (!r) return r.error();
-  if (reading.validity() != mailbox.validity) return std::vector<sync::Headers>{};
-  return std::move(reading.out);
+    std::string refused;
+  };
+  struct Round {
+    std::size_t slice, most;
+    const char* part;
+  };
+  constexpr Round kRounds[] = {
+      {500, SIZE_MAX, "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO CC SUBJECT RECEIVED)]"},
+      {50, SIZE_MAX, "BODY.PEEK[HEADER]"},
+      {1, 100, "BODY.PEEK[HEADER]"}};
+  const std::string beside =
+      std::string("UID FLAGS INTERNALDATE ") + (quirk(imap::Quirk::NoSizes) ? "" : "RFC822.SIZE ");
+  std::vector<sync::Headers> found;
+  auto missing = mailbox.uids;
+  std::string refused;
+  for (const auto& round : kRounds) {
+    if (missing.empty() || missing.size() > round.most) break;
+    Reading reading(missing);
+    auto rest = mailbox;
+    rest.uids = missing;
+    if (auto r = ask_each(rest, beside + round.part, reading, round.slice); !r) return r.error();
+    refused = reading.refused;
+    if (reading.validity() != mailbox.validity) return std::vector<sync::Headers>{};
+    missing = reading.missing;
+    std::ranges::move(reading.out, std::back_inserter(found));
+  }
+  if (found.empty() && !refused.empty())
+    return Error{Scope::Mailbox, Retry::Later, "it does not show the headers of its messages: " + refused, ""};
+  return found;
 }
 
 }  // namespace mailhaul::collector

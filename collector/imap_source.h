@@ -51,7 +51,8 @@ class ImapSource final : public sync::Source {
   [[nodiscard]] std::size_t line_octets() const;  // of UIDs in one command
   [[nodiscard]] imap::Command examine(const std::string& raw_name) const;
   // UIDs of `mailbox` in slices, each asked with `items`; answers go to the listener.
-  Done ask_each(const sync::FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener);
+  Done ask_each(const sync::FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener,
+                std::size_t slice = 500);
   Done salvage(sync::FetchQueue& queue, sync::Receiver& receiver);
 
   std::unique_ptr<client::ImapClient> client_;

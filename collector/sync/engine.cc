@@ -166,6 +166,13 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   for (const auto& [name, row] : known)
     if (std::ranges::find(everything, name, &SourceMailbox::raw_name) == everything.end())
       unlisted_.push_back(mail::display_name(name));
+  // What may be a known mailbox under another name waits: taken for a new one, all of it would come once more.
+  std::erase_if(mailboxes, [&](const SourceMailbox& m) {
+    const bool waits = std::ranges::find(undecided_, m.raw_name) != undecided_.end();
+    if (waits)
+      tell(Trouble{mail::display_name(m.raw_name) + ": cannot tell whether it was renamed; left for the next run"});
+    return waits;
+  });
   works_.reserve(mailboxes.size());
   for (auto& mailbox : mailboxes) {
     auto& work = works_.emplace_back();
@@ -382,6 +389,12 @@ Report Engine::report() {
     if (auto r = report_mailbox(work, it == rows.end() ? work.row : it->second, out); !r) out.error = r.error().what;
     out.sum.add(work.report.count);
     out.mailboxes.push_back(work.report);
+  }
+  for (const auto& name : undecided_) {
+    MailboxReport waits;
+    waits.name = mail::display_name(name);
+    waits.error = "the server does not show whether it is a known mailbox under another name";
+    out.mailboxes.push_back(std::move(waits));
   }
   return out;
 }

@@ -2,7 +2,7 @@
 // UIDs for old rows, rename.cc new names for old mailboxes, moves.cc messages from one mailbox to another,
 // removals.cc what becomes of the copies of vanished
 // messages, leave.cc what is deleted at a source whose sessions take effect at their end, settle.cc the local effects
-// (say, adopt, level flags, cursors), fetch.cc the bodies.
+// (say, adopt, level flags, cursors), fetch.cc the bodies, twins.cc bodies of the wrong UID.
 #pragma once
 #include <map>
 #include <memory>
@@ -142,6 +142,10 @@ class Engine {
   Done give_up(Arrivals& arrivals);
   void settled(const Settled& batch);
 
+  // twins.cc
+  Done judge_twins(Arrivals& arrivals, Committer& committer);
+  Result<UidSet> doubtful(const Work& work);
+
   const RunSettings& settings_;
   const RunContext& context_;
   std::unique_ptr<Source> source_;
@@ -154,6 +158,7 @@ class Engine {
   std::mutex tell_mutex_;
   bool laid_out_ = false;
   std::map<std::string, std::string> renamed_;  // raw name now, name before
+  std::vector<std::string> undecided_;          // raw names: perhaps new, perhaps a known mailbox renamed
   std::vector<std::string> unlisted_;           // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
   Patience patience_;

@@ -36,9 +36,16 @@ Done Engine::fetch(Group group) {
   for (auto& work : group) {
     if (!work.observed || work.todo.deliver.empty()) continue;
     if (auto made = context_.maildir->create(work.row.destination); !made) return made;
-    arrivals.want(
-        static_cast<std::size_t>(&work - works_.data()),
-        {work.row.id, work.row.generation, work.row.destination, work.key_of, work.todo.deliver, work.todo.reuse, {}});
+    auto doubts = doubtful(work);
+    if (!doubts) return doubts.error();
+    arrivals.want(static_cast<std::size_t>(&work - works_.data()), {work.row.id,
+                                                                    work.row.generation,
+                                                                    work.row.destination,
+                                                                    work.key_of,
+                                                                    work.todo.deliver,
+                                                                    work.todo.reuse,
+                                                                    {},
+                                                                    *std::move(doubts)});
   }
   if (arrivals.missing_count() == 0) return done();
   tell(WorkFound{arrivals.missing_count(), 0});
@@ -49,6 +56,7 @@ Done Engine::fetch(Group group) {
     if (slice == 1 && form == Form::Whole) outcome = isolate(arrivals);
     if (form == Form::Parts) outcome = before_salvage(arrivals);
     if (outcome) outcome = fetch_round(slice, form, arrivals, committer);
+    if (outcome) outcome = judge_twins(arrivals, committer);
   }
   if (auto all_settled = committer.finish(); !all_settled) return all_settled;
   for (auto& work : group)
@@ -150,6 +158,7 @@ Done Engine::isolate(Arrivals& arrivals) {
   for (const auto index : arrivals.mailboxes()) {
     auto headers =
         on_source([&](Source& source) { return source.headers(works_[index].fetch(index, arrivals.missing(index))); });
+    if (!headers && headers.error().scope == Scope::Mailbox) continue;
     if (!headers) return headers.error();
     for (const auto& header : *headers)
       if (header.size == 0U) arrivals.allow_empty(index, header.uid);

@@ -50,6 +50,7 @@ Result<bool> Engine::same_messages(Work& work, std::size_t index) {
   sample.merge(again->take_front(kSample, SIZE_MAX));
   if (sample.empty()) return true;
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, sample)); });
+  if (!headers && headers.error().scope == Scope::Mailbox) return true;  // nothing speaks against it
   if (!headers) return headers.error();
   for (const auto& header : *headers) {
     if (!sample.contains(header.uid)) continue;

@@ -7,7 +7,7 @@ namespace mailhaul::sync {
 
 void Arrivals::want(std::size_t mailbox, Wanted wanted) {
   const std::lock_guard lock(mutex_);
-  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}, 0};
+  boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}, 0, 0};
 }
 
 const Wanted* Arrivals::wanted(std::size_t mailbox) const {
@@ -100,6 +100,32 @@ void Arrivals::abandon(std::size_t mailbox, Uid uid, std::string reason) {
 void Arrivals::forgive() {
   const std::lock_guard lock(mutex_);
   for (auto& [index, box] : boxes_) box.abandoned = {};
+}
+
+bool Arrivals::may_hold(std::size_t mailbox) {
+  constexpr std::size_t kMost = 64;
+  const std::lock_guard lock(mutex_);
+  return boxes_[mailbox].held++ < kMost;
+}
+
+void Arrivals::hold(Batch batch) {
+  const std::lock_guard lock(mutex_);
+  held_.push_back(std::move(batch));
+}
+
+std::vector<Batch> Arrivals::take_held() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(held_, {});
+}
+
+void Arrivals::doubt(std::size_t mailbox, Uid uid) {
+  const std::lock_guard lock(mutex_);
+  auto& box = boxes_[mailbox];
+  UidSet one;
+  one.add(uid);
+  box.taken = box.taken.minus(one);
+  box.wanted.doubtful.add(uid);
+  box.reasons[uid] = kAnotherMessage;
 }
 
 bool Arrivals::failed_alone(std::size_t mailbox) {
@@ -256,11 +282,49 @@ Done Intake::lost(const FetchSlice& slice, const Error& error) {
   return done();
 }
 
+namespace {
+
+// Which of them have the very octets of another one of their mailbox, or are doubtful for other reasons. Servers that
+// mix messages up do so among those that they send together; what came long before is not compared.
+std::vector<bool> twins_of(const Batch& batch, Arrivals& arrivals) {
+  std::vector<bool> out(batch.items.size());
+  std::vector<std::size_t> order(batch.items.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto key = [&](std::size_t i) { return std::pair(batch.items[i].mailbox, batch.items[i].row.sha256); };
+  std::ranges::sort(order, {}, key);
+  for (std::size_t i = 0; i < order.size();) {
+    auto end = i + 1;
+    while (end < order.size() && key(order[end]) == key(order[i])) ++end;
+    const auto mailbox = batch.items[order[i]].mailbox;
+    if (end - i > 1 && arrivals.may_hold(mailbox))
+      for (auto at = i; at < end; ++at) out[order[at]] = true;
+    i = end;
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto* wanted = arrivals.wanted(batch.items[i].mailbox);
+    if (wanted && wanted->doubtful.contains(batch.items[i].row.uid)) out[i] = true;
+  }
+  return out;
+}
+
+}  // namespace
+
 Done Intake::flush() {
   incoming_.reset();
   received_.reset();
   if (batch_.items.empty()) return done();
-  return committer_.submit(std::exchange(batch_, {}));
+  auto batch = std::exchange(batch_, {});
+  const auto held = twins_of(batch, arrivals_);
+  if (std::ranges::none_of(held, [](bool it) { return it; })) return committer_.submit(std::move(batch));
+  Batch sure, unsure;
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    auto& to = held[i] ? unsure : sure;
+    to.octets += batch.items[i].row.octets.value_or(0);
+    to.items.push_back(std::move(batch.items[i]));
+    to.directories.push_back(std::move(batch.directories[i]));
+  }
+  arrivals_.hold(std::move(unsure));
+  return sure.items.empty() ? done() : committer_.submit(std::move(sure));
 }
 
 }  // namespace mailhaul::sync

@@ -26,7 +26,11 @@ struct Wanted {
   UidSet uids;                         // to be delivered
   std::map<Uid, std::uint32_t> reuse;  // where it is not 0
   std::set<Uid> empty_allowed;         // the server itself says that they have no octet
+  UidSet doubtful;                     // another message came in their place before: what comes is compared
 };
+
+// Why a message is refused whose UID was given the octets of another one.
+inline constexpr const char* kAnotherMessage = "the server sent another message in its place";
 
 struct Refusal {
   Uid uid;
@@ -54,6 +58,12 @@ class Arrivals {
   void abandon(std::size_t mailbox, Uid uid, std::string reason);  // not asked for again in this run, still missing
   void forgive();                                                  // what was abandoned may be asked for again
   void allow_empty(std::size_t mailbox, Uid uid);
+  // Messages that came with the very octets of another one, or in doubt: not to be committed before somebody has asked
+  // which of them they are. False: so many are held that the mailbox simply has many twins.
+  bool may_hold(std::size_t mailbox);
+  void hold(Batch batch);
+  std::vector<Batch> take_held();
+  void doubt(std::size_t mailbox, Uid uid);  // it has not come after all
   // A message that was asked for alone did not come. True: so many did not, one after the other, that it is the server
   // that is ill and not the messages.
   bool failed_alone(std::size_t mailbox);
@@ -66,9 +76,11 @@ class Arrivals {
     std::string closed;
     std::map<Uid, std::string> reasons;
     std::uint64_t failed_in_a_row = 0;
+    std::size_t held = 0;
   };
   mutable std::mutex mutex_;
   std::map<std::size_t, Box> boxes_;
+  std::vector<Batch> held_;
   std::uint64_t taken_ = 0;
 };
 

@@ -64,6 +64,7 @@ Result<std::vector<Engine::Found>> Engine::just_found(Group group, std::size_t l
     for (auto rest = work.todo.deliver; !rest.empty();) {
       const auto some = rest.take_front(kWindow, SIZE_MAX);
       auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, some)); });
+      if (!headers && headers.error().scope == Scope::Mailbox) continue;  // they are downloaded, then
       if (!headers) return headers.error();
       for (auto& message : *headers)
         if (message.date && some.contains(message.uid)) out.push_back({&work, std::move(message)});

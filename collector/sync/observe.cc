@@ -262,6 +262,7 @@ Done Engine::plan_mailbox(Work& work, std::size_t index) {
   }
   for (const auto uid : work.view.changes.uids()) touched.add(uid);
   touched.merge(work.vanished);
+  touched = touched.minus(work.postponed);
   std::vector<Uid> window;
   while (!touched.empty()) {
     if (context_.stop.stop_requested()) return done();

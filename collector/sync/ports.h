@@ -187,6 +187,7 @@ class Source {
   virtual Result<std::vector<MailboxView>> observe(std::span<const ObserveRequest> requests) = 0;
   // Second kind of evidence: which of these UIDs does the server still show when asked for one by one?
   virtual Result<UidSet> probe(const FetchQueue::Mailbox& mailbox) = 0;
+  // Messages that are not shown are left out; an Error of Scope::Mailbox: it shows none, and says NO to the question.
   virtual Result<std::vector<Headers>> headers(const FetchQueue::Mailbox& mailbox) = 0;
   // Fetches bodies until the queue is empty.
   virtual Done fetch(FetchQueue& queue, Receiver& receiver) = 0;

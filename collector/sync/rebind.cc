@@ -97,10 +97,18 @@ Result<Engine::ListedOctets> Engine::listed_octets(const Work& work) {
 }
 
 Done Engine::rebind(Work& work, std::size_t index) {
-  // Until a generation was once seen whole, this step may have been cut short, or a list may have left messages out.
+  if (!work.observed || work.row.generation < 2 || work.row.id.value == 0 || settings_.dry_run) return done();
+  // A server that builds its index anew shows nothing at first, and then all: however long ago the generation began.
+  // Named sources know their messages by name; there, until the generation was once seen whole.
   const bool unfinished = work.fresh_generation || work.row.floor == Uid{1} || !work.row.exists_seen;
-  if (!work.observed || !unfinished || work.row.generation < 2 || work.row.id.value == 0 || settings_.dry_run)
-    return done();
+  if (work.source.named && !unfinished) return done();
+  constexpr MessageState kBound[] = {MessageState::Delivered, MessageState::Vanished};
+  auto bound = context_.ledger->uids(work.row.id, work.row.generation, kBound);
+  if (!bound) return bound.error();
+  auto rest = work.view.present;
+  for (const auto uid : work.view.changes.uids()) rest.add(uid);  // one that no list had shown
+  rest = rest.minus(*bound);
+  if (rest.empty()) return done();
   auto listed = listed_octets(work);
   if (!listed) return listed.error();
   std::vector<Orphan> orphans;
@@ -112,14 +120,15 @@ Done Engine::rebind(Work& work, std::size_t index) {
   if (!*any) return done();
   std::ranges::stable_sort(orphans, {}, [](const Orphan& o) { return std::tie(o.digest, o.date); });
 
-  constexpr MessageState kBound[] = {MessageState::Delivered, MessageState::Vanished};
-  auto bound = context_.ledger->uids(work.row.id, work.row.generation, kBound);
-  if (!bound) return bound.error();
-  for (auto rest = work.view.present.minus(*bound); !rest.empty();) {
+  while (!rest.empty()) {
     const auto some = rest.take_front(kWindow, SIZE_MAX);
     auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, some)); });
-    if (!headers) return headers.error();
+    if (!headers && headers.error().scope != Scope::Mailbox) return headers.error();
+    if (!headers) headers = std::vector<Headers>{};
     std::ranges::sort(*headers, {}, &Headers::uid);
+    auto unknown = some;
+    for (const auto& message : *headers) unknown = unknown.minus(UidSet({{message.uid.value, message.uid.value}}));
+    if (!work.source.named) work.postponed.merge(unknown);  // POP3 servers without TOP have nothing to show
     auto transaction = context_.ledger->begin();
     if (!transaction) return transaction.error();
     for (const auto& message : *headers) {
@@ -135,6 +144,13 @@ Done Engine::rebind(Work& work, std::size_t index) {
     if (auto r = transaction->commit(); !r) return r;
   }
   work.view.changes.sort();
+  if (work.postponed.empty()) return done();
+  // Silence is no evidence that they are new: the next run asks again.
+  work.clean = false;
+  work.report.error =
+      std::to_string(work.postponed.size()) +
+      " messages could not be recognised under its new UIDVALIDITY: the server did not show their headers";
+  tell(MailboxFailed{work.report.name, work.report.error});
   return done();
 }
 

@@ -61,8 +61,9 @@ Result<bool> Engine::same_messages(const store::MailboxRow& row, const SourceMai
   auto views = on_source([&](Source& source) { return source.observe(std::span(&request, 1)); });
   if (!views) return views.error();
   const auto& view = views->front();
+  if (view.error) return *view.error;
   const auto alive = alive_rows(row.tally);
-  if (view.error || alive == 0 || !most(view.exists, alive) || !most(alive, view.exists)) return false;
+  if (alive == 0 || !most(view.exists, alive) || !most(alive, view.exists)) return false;
   auto headers = on_source([&](Source& source) {
     return source.headers({0, mailbox.raw_name, view.validity, sample_of(view.present)});
   });
@@ -109,6 +110,10 @@ Done Engine::recognise_renames(const std::vector<SourceMailbox>& listed, const s
       if (told && *mailbox.mailbox_id != *row->mailbox_id) continue;
       auto same = told ? Result<bool>(true) : same_life && grown ? same_uids(*row, mailbox) : Result<bool>(false);
       if (same && !*same && own == known.end() && !status_of(row->raw_name)) same = same_messages(*row, mailbox);
+      if (!same && same.error().scope == Scope::Mailbox) {
+        undecided_.push_back(mailbox.raw_name);
+        break;
+      }
       if (!same) return same.error();
       if (!*same) continue;
       renames.emplace_back(*row, &mailbox);

@@ -81,6 +81,7 @@ Done Engine::adopt(Work& work, std::size_t index) {
   UidSet uids;
   for (const auto& a : adoptions) uids.add(a.uid);
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, uids)); });
+  if (!headers && headers.error().scope == Scope::Mailbox) headers = std::vector<Headers>{};
   if (!headers) return headers.error();
   std::vector<DeliveryKey> keys;
   keys.reserve(adoptions.size());

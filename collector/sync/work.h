@@ -59,6 +59,7 @@ struct Work {
   UidSet told_gone;       // alive rows that the server calls vanished, while the count bears it out
   UidSet vanished;        // proved
   UidSet had;             // named mailboxes: delivered before this run
+  UidSet postponed;       // new ones that may be old ones: the server did not show what they are
   Intentions todo;
   std::uint64_t delivered_before = 0;
 

@@ -19,6 +19,14 @@ bool works_on_mailbox(const imap::Command& command) {
          is<imap::Idle>(command);
 }
 
+// Every server knows it: BAD does not mean that.
+bool is_ordinary(const imap::Command& command) {
+  if (const auto* fetch = std::get_if<imap::UidFetch>(&command)) return !fetch->changed_since;
+  if (const auto* examine = std::get_if<imap::Examine>(&command)) return !examine->condstore && !examine->qresync;
+  if (const auto* search = std::get_if<imap::UidSearch>(&command)) return search->returns.empty();
+  return is<imap::Status>(command);
+}
+
 bool same_mailbox(std::string_view a, std::string_view b) {
   return a == b || (equal_ignoring_case(a, "INBOX") && equal_ignoring_case(b, "INBOX"));  // RFC 9051 §5.1
 }
@@ -58,7 +66,7 @@ Done Conversation::converse(Script& script) {
 
 Done Conversation::fill(Script& script) {
   const bool slowly = connection_.slowness.count() > 0;
-  while (!patience_ && in_flight_.size() < (slowly ? 1 : pipeline_)) {
+  while (!patience_ && in_flight_.size() < (slowly ? 1 : most_in_flight())) {
     std::optional<Step> step = script.next();
     if (!step) break;
     if (slowly && connection_.options().pause) connection_.options().pause(connection_.slowness);
@@ -76,7 +84,8 @@ Done Conversation::fill(Script& script) {
     if (current_ == nullptr && !examining && works_on_mailbox(step->command) &&
         connection_.session.state() == imap::State::Selected)
       current_ = step->listener;
-    in_flight_.push_back({std::move(*tag), std::move(*step)});
+    const bool behind = !in_flight_.empty();
+    in_flight_.push_back({std::move(*tag), std::move(*step), behind});
     open_front();
   }
   return done();
@@ -121,8 +130,31 @@ Done Conversation::complete(const imap::Completed& completed) {
     if (!patience_ || patience_->wait < asked.wait) patience_ = wants_patience(completed.status, asked);
     return done();
   }
+  if (auto minded = mind_manners(finished, completed.status); !minded) return minded;
   if (finished.step.listener == nullptr) return done();
   return finished.step.listener->completed(finished.step.command, completed.status);
+}
+
+std::size_t Conversation::most_in_flight() const {
+  const auto& manners = connection_.options().manners;
+  return manners && manners->one_at_a_time ? 1 : pipeline_;
+}
+
+Done Conversation::mind_manners(const InFlight& finished, const imap::StatusText& status) {
+  const auto& manners = connection_.options().manners;
+  const auto& command = finished.step.command;
+  if (!manners || status.condition != imap::Condition::Bad || manners->bad_is_meant || !is_ordinary(command))
+    return done();
+  if (!finished.behind) {
+    if (manners->one_at_a_time && manners->refused == command.index()) {
+      manners->bad_is_meant = true;
+      manners->one_at_a_time = false;
+    }
+    return done();
+  }
+  manners->refused = command.index();
+  manners->one_at_a_time = true;
+  return Error{Scope::Account, Retry::Now, "to be asked one thing at a time: " + status.line(), ""};
 }
 
 // Twice as slowly at each such answer, twice as fast again at each other one.

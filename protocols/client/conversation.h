@@ -22,12 +22,15 @@ class Conversation {
   struct InFlight {
     imap::Tag tag;
     Step step;
+    bool behind = false;  // another one was in flight when it was sent
     bool opened = false;  // an EXAMINE that is the current mailbox's already
   };
 
   Done converse(Script& script);
   Done fill(Script& script);
   void slow_down(const imap::StatusText& status);
+  Done mind_manners(const InFlight& finished, const imap::StatusText& status);
+  [[nodiscard]] std::size_t most_in_flight() const;
   Done give(const imap::Event& event);
   Done complete(const imap::Completed& completed);
   void open_front();

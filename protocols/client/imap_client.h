@@ -1,6 +1,7 @@
 // A blocking, pipelining IMAP client: imap::Session × net::Transport. One object is one connection and belongs to one
 // thread; another thread stops it through the stop_token only.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -33,11 +34,19 @@ struct Account {
   std::string help = {};     // what this provider wants of who logs in: the advice when it refuses
 };
 
+// What a server has shown of its manners; shared by all connections to it. Thread-safe.
+struct Manners {
+  std::atomic<bool> one_at_a_time{false};  // BAD to a command that came behind another one: no pipelining, then
+  std::atomic<bool> bad_is_meant{false};   // … but it says so to the same command alone, too
+  std::atomic<std::size_t> refused{0};     // which kind of command it was: its index
+};
+
 struct ClientOptions {
   net::ConnectOptions connect;
   std::chrono::milliseconds idle{300'000};  // no octet for so long: the connection is dead. Any octet counts as life
   bool compress = false;                    // COMPRESS=DEFLATE if offered
   std::size_t pipeline = 16;                // commands in flight; 1 is lock-step
+  std::shared_ptr<Manners> manners;         // nullptr: nothing is learnt
   std::vector<std::string> masked_capabilities;
   std::function<void(std::string_view)> wire_log;  // empty: none
   // Waits, until it is over or somebody asks to stop; for servers that want to be asked more slowly. Empty: no waiting.
@@ -105,6 +114,10 @@ class ImapClient {
   // command that cannot be sent is completed with a BAD of our own. BYE, a lost connection, a time-out, a broken stream
   // or a stop end it with an Error (Scope::Account, Retry::Now); then the client is good for nothing but its
   // destruction.
+  //
+  // BAD to an ordinary command that was sent behind another one ends the conversation, too, once per server: perhaps it
+  // takes one command at a time. From then on it gets no more (ClientOptions::manners), until it says BAD to that kind
+  // of command alone.
   //
   // A reply that asks for patience (imap::plea_of(): throttled, over a limit) is no answer to its command: completed()
   // is not called, nothing more is sent, what is in flight is awaited, and the conversation ends with an Error of

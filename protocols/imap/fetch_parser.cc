@@ -19,7 +19,7 @@ void FetchParser::begin(std::size_t from, mail::SequenceNumber number, std::opti
   at_ = from;
   mark_ = depth_ = 0;
   where_ = Where::Name;
-  whole_ = had_whole_ = false;
+  whole_ = had_whole_ = closed_ = false;
 }
 
 FetchParser::Item FetchParser::item_of(std::string_view name, bool section) {
@@ -88,9 +88,15 @@ void FetchParser::body_streamed(const Line& line) {
 }
 
 std::optional<FetchParser::Step> FetchParser::name(Cursor& c, bool at_literal) {
-  while (c.take('(') || c.take(')') || c.take(' ') || c.take('\t')) {  // servers double blanks, some parentheses too
+  for (;;) {  // servers double blanks, some parentheses too
+    if (c.take(')'))
+      closed_ = true;
+    else if (!c.take('(') && !c.take(' ') && !c.take('\t'))
+      break;
   }
-  if (c.at_end()) return at_literal ? Step::Malformed : Step::Done;
+  // Where a body has come, a line that does not end as it should is the rest of another one.
+  if (c.at_end()) return at_literal || (delivered() && !closed_) ? Step::Malformed : Step::Done;
+  closed_ = false;
   const std::string_view text = c.until(" \t()[\"");
   if (text.empty()) return Step::Malformed;
   item_ = item_of(text, c.at('['));
@@ -126,6 +132,10 @@ std::optional<FetchParser::Step> FetchParser::value(Cursor& c, bool at_literal) 
   if (c.at_end() || c.at(')')) return std::nullopt;  // an item without a value
   const bool textual = item_ == Item::InternalDate || item_ == Item::EmailId || item_ == Item::GmailId;
   if (!textual && c.skip_literal()) return std::nullopt;
+  // Told again behind a body: these are another response's.
+  const bool again =
+      (item_ == Item::Flags && fetched_.flags) || (item_ == Item::InternalDate && fetched_.internal_date);
+  if (again && delivered()) return Step::Malformed;
   switch (item_) {
     case Item::Body:
       return body_value(c);
@@ -178,6 +188,7 @@ std::optional<FetchParser::Step> FetchParser::nested(Cursor& c, bool at_literal)
 
 std::optional<FetchParser::Step> FetchParser::body_value(Cursor& c) {
   if (c.take_nil()) {
+    if (whole_ && had_whole_) return Step::Malformed;
     if (fetched_.body == Body::Absent) fetched_.body = Body::Nil;
     return std::nullopt;
   }

@@ -63,6 +63,7 @@ class FetchParser {
   Item item_ = Item::Other;
   bool whole_ = false;      // the item is all of a message
   bool had_whole_ = false;  // this response has had one
+  bool closed_ = false;     // the last thing read was a closing parenthesis
 };
 
 }  // namespace mailhaul::imap

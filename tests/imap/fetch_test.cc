@@ -200,6 +200,26 @@ TEST_CASE("two whole bodies in one response: the first has swallowed the beginni
   )T");
 }
 
+TEST_CASE("what was told before the body is told again behind it: it is another response's") {
+  for (const char* rest : {" FLAGS ())", " INTERNALDATE \"17-Jul-1996 02:44:25 -0700\")", " BODY[] NIL)"})
+    play_selected(std::string(R"T(
+    S: * 1 FETCH (UID 5 FLAGS () INTERNALDATE "17-Jul-1996 02:44:25 -0700" BODY[] {22}
+    S-raw: abc)\r\n* 2 FETCH (UID 6)T") +
+                  rest + R"T(\r\n
+    E: BODY uid=5 22 abc)\x0d\x0a* 2 FETCH (UID 6
+    E: ERROR
+  )T");
+}
+
+TEST_CASE("a body whose response does not end has swallowed the beginning of the tagged reply") {
+  play_selected(R"T(
+    S: * 1 FETCH (UID 5 BODY[] {11}
+    S-raw: abc)\r\nA3 OK done\r\n
+    E: BODY uid=5 11 abc)\x0d\x0aA3 OK
+    E: ERROR
+  )T");
+}
+
 TEST_CASE("a FETCH that makes no sense is lost alone, unless a literal hangs on it") {
   play_selected(R"T(
     S: * 1 FETCH (UID x)

@@ -85,7 +85,7 @@ class ImapModelConnection final : public net::Transport {
       given_ = 0;
     }
     if (moved.sent > 0 || moved.received > 0) return moved;
-    if (gone_) return Error{Scope::Account, Retry::Now, "connection lost", ""};
+    if (gone_ && !model_.stalls) return Error{Scope::Account, Retry::Now, "connection lost", ""};
     return Error{Scope::Account, Retry::Now, "timed out: the model waits, too", ""};
   }
   [[nodiscard]] std::string security() const override { return "memory"; }

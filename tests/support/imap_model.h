@@ -37,6 +37,7 @@ class ImapModel {
   std::map<std::uint32_t, std::string> date_as;    // UIDs: their INTERNALDATE as it goes out; "": not at all
   std::map<std::uint32_t, std::uint32_t> body_of;  // UIDs: the body of this UID comes under their name
   std::map<std::uint32_t, std::string> size_as;    // UIDs: their RFC822.SIZE as it goes out; "": not at all
+  bool stalls = false;                             // where a body drops, the connection stays and nothing more comes
   bool refuses_pipelining = false;                 // BAD to commands that did not wait for their turn
 
   // Asked before a command is carried out, with its line behind the tag. What it gives is the whole answer: "NO …",

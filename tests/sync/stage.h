@@ -69,10 +69,18 @@ class Stage : public Machine {
   void kept(std::string wire) { kept_.push_back(std::move(wire)); }    // gone at the source, collected before
   void maybe(std::string wire) { maybe_.push_back(std::move(wire)); }  // there at most once
   bool owner_has_a_say = false;                                        // flags at the destination are not the source's
+  int count = 0;                                                       // for the lambdas of a story, which outlive it
+  bool told = false;
+  bool broken = false;    // a message is lost, or there twice
   bool restless = false;  // something is asked for in every run: the third one may fetch
 
   void verify();
+  void disturb(Fault fault);  // from the next run on, once
+  // Nothing is there twice, and nothing that has to be there is missing but what may be on its way. What there is.
+  std::set<std::string> check_no_more_than_expected();
+  std::vector<std::string> owner_throws_away_kept();
   [[nodiscard]] bool struck() const { return struck_; }
+  [[nodiscard]] bool swept() const { return fault_.kind != Fault::Kind::None; }
   [[nodiscard]] Moments moments() const;
   std::string row_states();                   // "1 delivered, 2 failed", of INBOX
   mail::FlagSet flags_of(std::uint32_t uid);  // of the copy of INBOX's
@@ -91,7 +99,7 @@ class Stage : public Machine {
   Result<std::unique_ptr<client::ImapClient>> connection();
   void arm();
   bool recover(const Ending& ending);
-  void check_copies(const Census& now);
+  std::vector<std::string> check_copies(const Census& now, bool all);
   void check_rows(const Census& now, const sync::Report& report);
   void check_report(const Census& now, const sync::Report& report);
   void check_source();
