@@ -119,3 +119,24 @@ TEST_CASE("progress: a thousand failures do not scroll the screen away") {
   std::fclose(file);
   CHECK(lines == 11);
 }
+
+TEST_CASE("report: two sessions with a source that shows its mail in windows, told as one") {
+  // 250 of 600 in the first; hidden from the second, which brings 250 more.
+  auto first = of({mailbox("INBOX", 250, 10)});
+  auto second = of({mailbox("INBOX", 250, 10)});
+  second.mailboxes[0].count.gone = 250;
+  second.mailboxes[0].count.listed = 510;
+  second.mailboxes[0].exists = 260;
+  const auto both = sync::joined(first, second);
+  CHECK(both.sum.delivered == 500);
+  CHECK(both.sum.already == 10);
+  CHECK(both.sum.gone == 0);
+  CHECK(both.sum.listed == 510);
+  CHECK(both.complete());
+  // Nothing is hidden: what the first delivered the second has already.
+  const auto same = sync::joined(of({mailbox("INBOX", 300, 0)}), of({mailbox("INBOX", 0, 300)}));
+  CHECK(same.sum.delivered == 300);
+  CHECK(same.sum.already == 0);
+  CHECK(same.sum.listed == 300);
+  CHECK(same.complete());
+}

@@ -19,7 +19,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 ROOM = "collector/sync/"
 HISTORIES = os.environ.get("MAILHAUL_HISTORIES", "4000")
 
-# (name, file, what is there, what takes its place[, why it may live])
+# (name, file (of the room, or from the top), what is there, what takes its place[, why it may live])
 MUTANTS = [
     # plan.cc: the decision
     ("adopt never", "plan.cc", "if (find(key)) return act(Adopt{", "if (false) return act(Adopt{"),
@@ -161,6 +161,25 @@ MUTANTS = [
     ("the account is named after its first mail", "engine.cc", "if (changed || account_.uuid.empty())", "if (false)"),
     ("a mailbox with work is passed over", "engine.cc", "s.uid_next != row.uid_next_seen || s.messages != row.exists_seen)", "false)"),
     ("flag changes are passed over", "engine.cc", "return *s.highest_modseq != row.modseq->value;", "return false;"),
+    # leave.cc, names.cc, key.cc, ../pop3_*.cc: sources with names, whose sessions take effect at their end
+    ("deleted in the session that fetched it", "leave.cc", "auto rest = work.had.intersect(work.view.present);", "constexpr MessageState kNow[] = {MessageState::Delivered};\n  auto rest = names_->in_state(kNow)->intersect(work.view.present);"),
+    ("deleted without reading the copy", "leave.cc", "facts.copy_whole = *whole;", "facts.copy_whole = true;"),
+    ("deleted when the names are new", "leave.cc", "!work.fresh_generation && work.report.error.empty()", "work.report.error.empty()",
+     "what was delivered before has other UIDs then, and is not asked about"),
+    ("days are not waited for", "plan.cc", "return now - facts.first_seen >= *policy.leave;", "return true;"),
+    ("a day late", "plan.cc", "now - facts.first_seen >= *policy.leave", "now - facts.first_seen > *policy.leave"),
+    ("keys of the UIDs that we gave", "names.cc", "? named_delivery_key(uuid, mailbox, (*names)[uid.value - 1].name, reuse)", "? delivery_key(uuid, mailbox, std::nullopt, uid, reuse)"),
+    ("names are not kept", "names.cc", "if (!read_only_ && row_.id.value != 0) {\n    auto transaction = ledger_->begin();\n    if (!transaction) return transaction.error();\n    if (auto r = transaction->add_names", "if (false) {\n    auto transaction = ledger_->begin();\n    if (!transaction) return transaction.error();\n    if (auto r = transaction->add_names"),
+    ("QUIT whatever was read", "collector/pop3_source.cc", "if (odd || lacking > 0) {", "if (odd) {"),
+    ("QUIT at any end", "collector/pop3_source.cc", "if (!touched_) client_->farewell();", "client_->farewell();"),
+    ("other names are other messages", "collector/pop3_source.cc", "if (row.sha256 && seen.contains(row.header_digest)) return true;", ""),
+    ("much new mail is a migration", "collector/pop3_source.cc", "  while (!gone.empty()) {\n    auto rows", "  if (!gone.empty()) return true;\n  while (!gone.empty()) {\n    auto rows",
+     "nothing is recognised then, and everything is fetched as it should be, after a look at more headers"),
+    ("a message is whole at its end", "collector/pop3_fetch.cc", "  unconfirmed_ = in_flight_.front();\n  in_flight_.pop_front();\n  return done();", "  unconfirmed_ = in_flight_.front();\n  in_flight_.pop_front();\n  return confirm();"),
+    ("no look behind the last message", "collector/pop3_fetch.cc", "return pop3::Noop{};", "return std::nullopt;"),
+    ("any size is believed", "collector/pop3_fetch.cc", "return source_.habits_->exact_sizes == false && received_ <= listed + listed / 4 + 1024;", "return true;"),
+    ("one unique-id, one message", "collector/pop3_names.cc", "if (uidl.empty() || times[uidl] > 1 || qualified_.contains(uidl) ||", "if (uidl.empty() ||"),
+    ("another size is the same message", "collector/pop3_names.cc", "if (before == delivered.end() || same(before->second, message.header->evidence)) {", "if (true) {"),
     ("lost connections are not made again", "engine.cc", "if (++failures_in_a_row_ > settings_.reconnects) {", "{"),
 ]
 
@@ -226,12 +245,13 @@ def main():
             why = mutant[4] if len(mutant) > 4 else None
             if chosen and name not in chosen:
                 continue
-            text = (TOP / ROOM / file).read_text(encoding="utf-8")
+            source = file if "/" in file else ROOM + file
+            text = (TOP / source).read_text(encoding="utf-8")
             if text.count(old) != 1:
                 print(f"  STALE     {name}: its text is {text.count(old)} times in {file}", flush=True)
                 bad += 1
                 continue
-            program, words = builder.make(ROOM + file, text.replace(old, new), pathlib.Path(scratch))
+            program, words = builder.make(source, text.replace(old, new), pathlib.Path(scratch))
             if program is None:
                 print(f"  BROKEN    {name}: does not build\n{words[-2000:]}", flush=True)
                 bad += 1

@@ -40,6 +40,35 @@ TEST_CASE("plan: what comes back") {
   hold(kAgain, policy_of(OnSourceDelete::Remove));
 }
 
+// What is deleted at a source that is emptied: everything must speak for it.
+TEST_CASE("plan: removable at the source") {
+  constexpr std::int64_t kNow = 1'000'000, kWeek = 7 * 86'400;
+  Policy policy;
+  store::MessageRow row;
+  row.state = store::MessageState::Delivered;
+  row.sha256.emplace();
+  const Leaving all{true, true, true, true, kNow - kWeek};
+  CHECK(!removable_at_source(policy, row, all, kNow));  // for ever
+  policy.leave = kWeek;
+  CHECK(removable_at_source(policy, row, all, kNow));
+  CHECK(!removable_at_source(policy, row, all, kNow - 1));
+  policy.leave = 0;
+  CHECK(removable_at_source(policy, row, all, kNow));
+  for (const auto lacking : {&Leaving::delivered_before, &Leaving::copy_whole, &Leaving::same_at_source, &Leaving::quiet}) {
+    auto facts = all;
+    facts.*lacking = false;
+    CHECK(!removable_at_source(policy, row, facts, kNow));
+  }
+  for (const auto state : {store::MessageState::Listed, store::MessageState::Excluded, store::MessageState::Failed,
+                           store::MessageState::Gone, store::MessageState::Vanished, store::MessageState::Orphan}) {
+    auto other = row;
+    other.state = state;
+    CHECK(!removable_at_source(policy, other, all, kNow));
+  }
+  row.sha256.reset();
+  CHECK(!removable_at_source(policy, row, all, kNow));
+}
+
 TEST_CASE("plan: keep touches no copy") {
   hold(std::to_array<Decision>({
       {"vanished allowed", "delivered at=0", "0:S", "vanished"},
