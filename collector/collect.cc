@@ -52,7 +52,7 @@ std::function<void(std::chrono::milliseconds)> waiter(const std::stop_token& sto
 bool more_behind(const sync::Report& last, const Pop3Habits& habits) {
   constexpr std::uint64_t kWindow = 200;
   if (!last.complete() || habits.delays_logins) return false;
-  return last.sum.delivered >= (habits.gmail ? 1 : kWindow) && habits.exact_sizes.has_value();
+  return habits.drained || last.sum.delivered >= (habits.gmail ? 1 : kWindow);
 }
 
 }  // namespace
@@ -93,6 +93,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   const auto told = std::make_shared<std::once_flag>();
   if (job.source.protocol == Protocol::Pop3) {
     if (!habits) habits = std::make_shared<Pop3Habits>();
+    habits->recent = job.source.user.starts_with("recent:");
     return [=]() -> Result<std::unique_ptr<sync::Source>> {
       auto client = client::Pop3Client::connect(account, options, stop);
       if (!client) return client.error();
@@ -154,7 +155,8 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
   settings.connections = job.source.protocol == Protocol::Pop3 ? 1 : job.connections;  // a maildrop has one session
   settings.dry_run = job.dry_run;
   auto report = sync::run(settings, context);
-  while (report && more_behind(*report, *habits) && !stop.stop_requested()) {
+  for (int idle = 0; report && more_behind(*report, *habits) && idle < 2 && !stop.stop_requested();) {
+    habits->drained = false;
     auto next = sync::run(settings, context);
     if (!next) {
       if (habits->gmail) report->error = next.error().what;  // of others it was a guess that there might be more
@@ -162,7 +164,7 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
     }
     const auto brought = next->sum.delivered;
     *report = sync::joined(*report, *std::move(next));
-    if (brought == 0) break;
+    idle = brought > 0 ? 0 : habits->drained ? idle + 1 : 2;
   }
   return report;
 }

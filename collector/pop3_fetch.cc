@@ -231,6 +231,19 @@ Done Pop3Source::read_by(bool top, std::vector<std::size_t>& which) {
   return done();
 }
 
+// What an earlier session has brought without coming to its QUIT is shown for ever, and where the list is full, others
+// are not: it is read once more, for the server's sake only.
+Done Pop3Source::drain(const sync::UidSet& have) {
+  constexpr std::size_t kFull = 200;
+  if (!habits_->gmail || habits_->recent || drop_.size() < kFull) return done();
+  std::vector<std::size_t> which;
+  for (std::size_t i = 0; i < drop_.size(); ++i)
+    if (have.contains(drop_[i].uid) && !read_.contains(drop_[i].number)) which.push_back(i);
+  if (which.empty()) return done();
+  habits_->drained = true;
+  return read_by(false, which);
+}
+
 namespace {
 
 class MarkDialogue final : public client::Pop3Dialogue {

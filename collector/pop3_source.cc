@@ -291,6 +291,7 @@ Result<sync::Farewell> Pop3Source::conclude(const FetchQueue::Mailbox& remove) {
     if (!removed) return removed.error();
     out.removed = *std::move(removed);
   }
+  if (auto r = drain(*have); !r) return r.error();
   touched_ = true;  // the one QUIT
   const auto last = client_->quit();
   if (!last) return last.error();

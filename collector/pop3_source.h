@@ -19,7 +19,9 @@ struct Pop3Habits {
   bool lockstep = false;            // answers got out of step, or ran into each other: one command at a time
   std::optional<bool> exact_sizes;  // LIST tells the octets of RETR; nullopt: not seen yet
   bool no_top = false;
-  bool gmail = false;          // "Gpop": shows some 250 messages at a time, the others once these are collected
+  bool gmail = false;          // "Gpop": shows some 250 messages at a time, the others once these were read, and QUIT
+  bool recent = false;         // Gmail's "recent:" user: reading hides nothing
+  bool drained = false;        // messages that we have were read once more, so that the server goes on to others
   bool delays_logins = false;  // LOGIN-DELAY
 };
 
@@ -53,6 +55,7 @@ class Pop3Source final : public sync::Source {
   // Headers of these messages of the drop, by TOP, or by RETR where TOP is not there.
   Done read_headers(std::vector<std::size_t> which);
   Done read_by(bool top, std::vector<std::size_t>& which);
+  Done drain(const sync::UidSet& have);
   Result<sync::UidSet> mark(const sync::UidSet& uids);  // DELE; gives those that were
   [[nodiscard]] const DropMessage* find(mail::Uid uid) const;
   [[nodiscard]] static Error unanswered(std::string_view what, const pop3::Status& status);

@@ -58,7 +58,7 @@ Result<std::vector<Engine::Lost>> Engine::lately_lost() {
 Result<std::vector<Engine::Found>> Engine::just_found(Group group, std::size_t lost) {
   std::vector<Found> out;
   for (auto& work : group) {
-    if (!work.observed || work.todo.deliver.empty()) continue;
+    if (!work.observed || work.todo.deliver.empty() || work.source.named) continue;  // such a source has one mailbox
     if (work.todo.deliver.size() > std::max<std::uint64_t>(kFew, std::uint64_t{4} * lost)) continue;
     const auto index = static_cast<std::size_t>(&work - works_.data());
     for (auto rest = work.todo.deliver; !rest.empty();) {

@@ -12,6 +12,7 @@ import sample
 import tracing
 from dovecot import Dovecot
 from harness import WHOLE, Proxy, World, files_of, main, need, reports, run, snapshot, start, sums
+from scripted_server import ScriptedServer
 
 MESSAGES = 5000 if WHOLE else 300
 KILLS = 0 if WHOLE else 12  # points; 0: all
@@ -176,6 +177,51 @@ class LeaveTest(PopWorld):
                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16)))
         self.assertNotEqual(running.returncode, 0)
         self.assertEqual(self.left("gone"), before + 1)
+
+
+class Windows:
+    """A maildrop as Gmail shows it: so many messages at a time, those that were read no more once a session has ended by QUIT."""
+
+    def __init__(self, messages, window, cut):
+        self.left, self.window, self.cut = dict(enumerate(messages, 1)), window, cut
+        self.shown, self.read, self.sessions, self.popped = [], set(), 0, []
+
+    def answer(self, line):
+        word, _, argument = line.decode().strip().partition(" ")
+        if word == "PASS":
+            self.shown, self.read, self.sessions = list(self.left)[:self.window], set(), self.sessions + 1
+        elif word == "QUIT":
+            self.popped += [self.left.pop(one) for one in list(self.left) if one in self.read]
+        elif word == "RETR":
+            if (self.sessions, len(self.read)) == self.cut:
+                return None
+            self.read.add(one := self.shown[int(argument) - 1])
+            return b"+OK\r\n" + self.left[one] + b".\r\n"
+        elif word == "STAT":
+            return b"+OK %d %d\r\n" % (len(self.shown), sum(len(self.left[one]) for one in self.shown))
+        elif word in ("LIST", "UIDL", "CAPA"):
+            lines = ["UIDL", "TOP", "PIPELINING"] if word == "CAPA" else [
+                f"{number} {len(self.left[one]) if word == 'LIST' else f'GmailId{one:x}'}" for number, one in enumerate(self.shown, 1)]
+            return ("\r\n".join(["+OK", *lines, "."]) + "\r\n").encode()
+        elif word == "TOP":
+            return b"+OK\r\n" + self.left[self.shown[int(argument.split()[0]) - 1]].partition(b"\r\n\r\n")[0] + b"\r\n\r\n.\r\n"
+        return b"+OK\r\n"
+
+
+class WindowsTest(World):
+    @classmethod
+    def setUpClass(cls):
+        pass  # a server of its own
+
+    def test_29_gmail_shows_600_messages_in_windows_of_250(self):
+        messages = [b"Message-ID: <%d@example.org>\r\nSubject: %d\r\n\r\ntext\r\n" % (i, i) for i in range(600)]
+        mailbox = Windows(messages, 250, cut=(2, 100))
+        with ScriptedServer(b"+OK Gpop ready for requests\r\n", mailbox.answer) as server:
+            done = self.complete(run("collect", f"pop3://me@127.0.0.1:{server.port}", f"maildir:{self.mail}", "--allow-plaintext", "--json"))
+        self.assertEqual({name: sums(reports(done)[1])[name] for name in ("listed", "delivered", "gone", "pending")},
+                         {"listed": 600, "delivered": 600, "gone": 0, "pending": 0})
+        self.assertEqual((mailbox.left, sorted(mailbox.popped)), ({}, sorted(messages)))
+        self.assertEqual(sorted(path.read_bytes().replace(b"\n", b"\r\n") for path in files_of(self.mail)), sorted(messages))
 
 
 class Scene(kill_test.Scene):

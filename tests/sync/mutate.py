@@ -164,8 +164,7 @@ MUTANTS = [
     # leave.cc, names.cc, key.cc, ../pop3_*.cc: sources with names, whose sessions take effect at their end
     ("deleted in the session that fetched it", "leave.cc", "auto rest = work.had.intersect(work.view.present);", "constexpr MessageState kNow[] = {MessageState::Delivered};\n  auto rest = names_->in_state(kNow)->intersect(work.view.present);"),
     ("deleted without reading the copy", "leave.cc", "facts.copy_whole = *whole;", "facts.copy_whole = true;"),
-    ("deleted when the names are new", "leave.cc", "!work.fresh_generation && work.report.error.empty()", "work.report.error.empty()",
-     "what was delivered before has other UIDs then, and is not asked about"),
+    ("deleted when the names are new", "leave.cc", "!work.fresh_generation && work.report.error.empty()", "work.report.error.empty()"),
     ("days are not waited for", "plan.cc", "return now - facts.first_seen >= *policy.leave;", "return true;"),
     ("a day late", "plan.cc", "now - facts.first_seen >= *policy.leave", "now - facts.first_seen > *policy.leave"),
     ("keys of the UIDs that we gave", "names.cc", "? named_delivery_key(uuid, mailbox, (*names)[uid.value - 1].name, reuse)", "? delivery_key(uuid, mailbox, std::nullopt, uid, reuse)"),
