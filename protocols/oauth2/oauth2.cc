@@ -91,7 +91,10 @@ Result<http::Response> post(const Provider& provider, const std::string& url, Fi
   if (!may_be_asked(url)) return refused("the provider's endpoint is not on https");
   fields.emplace_back("client_id", provider.client.id);
   if (!provider.client.secret.empty()) fields.emplace_back("client_secret", provider.client.secret.reveal());
-  http::Request request{url, http::form(fields), "application/x-www-form-urlencoded"};
+  http::Request request;
+  request.url = url;
+  request.body = http::form(fields);
+  request.content_type = "application/x-www-form-urlencoded";
   request.accept = "application/json";
   request.secret = true;
   for (auto& [name, value] : fields) wipe(value);

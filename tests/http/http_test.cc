@@ -79,7 +79,7 @@ TEST_CASE("http: a document, a form") {
   CHECK(got->content_type == "application/json");
   CHECK(got->body == "{}");
   CHECK(http::form({{"a b", "c&d"}, {"e", "\xC3\xA9="}}) == "a%20b=c%26d&e=%C3%A9%3D");
-  http::Request request{web.url("/token"), http::form({{"code", "s3cret"}}), "application/x-www-form-urlencoded"};
+  http::Request request{web.url("/token"), "", http::form({{"code", "s3cret"}}), "application/x-www-form-urlencoded"};
   request.secret = true;
   CHECK(http::fetch(request, trusting()));
   CHECK(has(web.sent_to(), "POST /token HTTP/1.1"));
@@ -115,7 +115,7 @@ TEST_CASE("cve_2025_14524: a secret is not carried to where a redirect leads") {
   Web web([&](const std::string&) { return redirect(thief.url()); });
   http::Request bearer{web.url()};
   bearer.bearer = Secret("t0ken");
-  http::Request form{web.url(), "refresh_token=t0ken", "application/x-www-form-urlencoded"};
+  http::Request form{web.url(), "", "refresh_token=t0ken", "application/x-www-form-urlencoded"};
   form.secret = true;
   for (const auto& request : {bearer, form}) {
     const auto refused = http::fetch(request, trusting());
