@@ -1,12 +1,33 @@
 // Numbers, sizes and times as people say them.
-import { signal } from '@preact/signals';
+import { signal, type Signal } from '@preact/signals';
 import { locale, t } from './i18n';
 
+const unix = () => Math.floor(Date.now() / 1000);
 /** Unix seconds, moved on every five seconds. */
-export const now = signal(Math.floor(Date.now() / 1000));
-setInterval(() => (now.value = Math.floor(Date.now() / 1000)), 5000);
+export const now = signal(unix());
+setInterval(() => (now.value = unix()), 5000);
 
-export const count = (value: number) => new Intl.NumberFormat(locale.value).format(value);
+// Thousands of rows say how long ago something was: they do not all look at the clock at the same moment.
+const clocks = Array.from({ length: 16 }, () => signal(unix()));
+let turn = 0;
+setInterval(() => (clocks[++turn % clocks.length].value = unix()), 1000);
+let given = 0;
+export const ownClock = (): Signal<number> => clocks[++given % clocks.length];
+
+// Formatters are dear to make.
+let made = new Map<string, unknown>();
+let madeFor = '';
+function formatter<T>(key: string, make: (locale: string) => T): T {
+  if (madeFor !== locale.value) {
+    made = new Map();
+    madeFor = locale.value;
+  }
+  let found = made.get(key) as T | undefined;
+  if (!found) made.set(key, (found = make(madeFor)));
+  return found;
+}
+
+export const count = (value: number) => formatter('count', (where) => new Intl.NumberFormat(where)).format(value);
 
 export function size(octets: number) {
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'];
@@ -15,10 +36,9 @@ export function size(octets: number) {
     octets /= 1000;
     ++unit;
   }
-  return new Intl.NumberFormat(locale.value, {
-    style: 'unit', unit: units[unit], unitDisplay: unit === 0 ? 'long' : 'short',
-    maximumFractionDigits: unit === 0 || octets >= 100 ? 0 : 1,
-  }).format(octets);
+  const digits = unit === 0 || octets >= 100 ? 0 : 1;
+  return formatter(`${units[unit]} ${digits}`, (where) => new Intl.NumberFormat(where, {
+    style: 'unit', unit: units[unit], unitDisplay: unit === 0 ? 'long' : 'short', maximumFractionDigits: digits })).format(octets);
 }
 export const rate = (octets: number) => t('rate', { size: size(octets) });
 
@@ -26,23 +46,23 @@ const steps: [number, Intl.RelativeTimeFormatUnit][] = [
   [60, 'second'], [3600, 'minute'], [86400, 'hour'], [604800, 'day'], [2629800, 'week'], [31557600, 'month'], [Infinity, 'year']];
 const lengths: Record<string, number> = { second: 1, minute: 60, hour: 3600, day: 86400, week: 604800, month: 2629800, year: 31557600 };
 
-export function ago(at: number) {
-  const away = at - now.value;
-  if (Math.abs(away) < 10) return t('time.now');
+export function ago(at: number, today = now.value) {
+  const away = at - today;
+  if (Math.abs(away) < 20) return t('time.now');
   const [, unit] = steps.find(([limit]) => Math.abs(away) < limit)!;
-  return new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }).format(Math.round(away / lengths[unit]), unit);
+  return formatter('ago', (where) => new Intl.RelativeTimeFormat(where, { numeric: 'auto' })).format(Math.round(away / lengths[unit]), unit);
 }
 
 export function span(seconds: number) {
   const unit = seconds < 90 ? 'second' : seconds < 5400 ? 'minute' : seconds < 129600 ? 'hour' : 'day';
   const value = Math.max(1, Math.round(seconds / lengths[unit]));
-  return new Intl.NumberFormat(locale.value, { style: 'unit', unit, unitDisplay: 'long' }).format(value);
+  return formatter(`span ${unit}`, (where) => new Intl.NumberFormat(where, { style: 'unit', unit, unitDisplay: 'long' })).format(value);
 }
 
 export const moment = (at: number) =>
-  new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'short' }).format(at * 1000);
+  formatter('moment', (where) => new Intl.DateTimeFormat(where, { dateStyle: 'medium', timeStyle: 'short' })).format(at * 1000);
 export const clock = (at: number) =>
-  new Intl.DateTimeFormat(locale.value, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(at * 1000);
+  formatter('clock', (where) => new Intl.DateTimeFormat(where, { hour: '2-digit', minute: '2-digit', second: '2-digit' })).format(at * 1000);
 
 /** Text of strangers: control characters become visible, direction marks lose their power over what surrounds them. */
 export function plain(text: string, limit = 2000) {

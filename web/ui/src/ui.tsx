@@ -1,9 +1,9 @@
 // The small pieces that every screen is made of.
 import { signal, useSignal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useId, useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { Problem, session, type JobState } from './api';
-import { ago, moment, plain } from './format';
+import { ago, moment, ownClock, plain } from './format';
 import { t, type Key } from './i18n';
 
 const shapes = {
@@ -59,9 +59,10 @@ export const State = ({ of }: { of: JobState }) => (
   <span class={`state ${of}`}><Icon of={states[of] ?? 'dots'} />{t(`state.${of}` as Key)}</span>
 );
 
-export const When = ({ at }: { at: number }) => (
-  <time dateTime={new Date(at * 1000).toISOString()} title={moment(at)}>{ago(at)}</time>
-);
+export function When({ at }: { at: number }) {
+  const clock = useMemo(ownClock, []);
+  return <time dateTime={new Date(at * 1000).toISOString()} title={moment(at)}>{ago(at, clock.value)}</time>;
+}
 
 /** What strangers wrote: shown as text, in a direction of its own, however long. */
 export const Foreign = ({ text, limit }: { text: string; limit?: number }) => <bdi class="foreign">{plain(text, limit)}</bdi>;
