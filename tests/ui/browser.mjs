@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import fs from 'node:fs';
 import path from 'node:path';
+import { test } from 'node:test';
 
 const modules = createRequire(path.join(process.env.MAILHAUL_UI_MODULES, 'x'));
 const { chromium } = modules('playwright-core');
@@ -10,6 +11,9 @@ const axe = fs.readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8');
 
 export const world = JSON.parse(process.env.MAILHAUL_UI_WORLD);
 export const source = (user, port = world.imaps) => `imaps://${user}@localhost:${port}`;
+
+/** A scenario that the usual run leaves out; the whole of it (MAILHAUL_WHOLE) has its label. */
+export const whole = process.env.MAILHAUL_WHOLE ? test : test.skip;
 
 let browser;
 export const open = async () => (browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] }));
@@ -129,4 +133,15 @@ export const screens = (id) => ['/', '/add', '/import', `/jobs/${id}`, `/jobs/${
 export async function calm(one, where) {
   await one.at(where);
   await one.waitForFunction(() => !document.querySelector('main .loading'));
+}
+
+export const main = (one) => one.locator('main');
+export const button = (one, name) => one.getByRole('button', { name, exact: true });
+export const clickable = (one, name) => main(one).getByRole('button', { name, exact: true });
+
+/** An address and its password, as far as the button that tries them. */
+export async function type(one, address, password) {
+  await one.getByLabel('E-mail address').fill(address);
+  await one.keyboard.press('Enter');
+  await one.getByLabel('Password of this mailbox').fill(password);
 }

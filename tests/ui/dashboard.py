@@ -131,6 +131,12 @@ class World:
                 assert client.create(quoted)[0] == "OK", name
                 client.append(quoted, None, None, f"Subject: {HOSTILE[0]}\r\nMessage-ID: <{name[:20]}@x>\r\n\r\nhello\r\n".encode())
 
+    def do_fill(self, user, messages):
+        path = self.server.folder / "mail" / user
+        path.mkdir()
+        sample.write_sample(path, messages, 1 << 20)
+        self.server.add_user(user, path)
+
     def do_stop(self):
         self.service.stop()
 

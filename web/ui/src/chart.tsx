@@ -24,16 +24,17 @@ export function History({ runs }: { runs: Run[] }) {
       const [ink, line, accent, second] = ['--soft', '--line', '--accent', '--gold'].map(colour);
       probe.remove();
       const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: '12px system-ui' };
-      const bars = uPlot.paths.bars!({ size: [0.7, 28], radius: 0.15 });
+      const day = new Intl.DateTimeFormat(locale.value, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+      const bars = uPlot.paths.bars!({ size: [0.5, 34], radius: 0.15 });
       new uPlot({
         width: element.clientWidth, height: 190, cursor: { show: false }, legend: { show: false },
-        scales: { x: { time: true }, octets: { range: (_, __, top) => [0, top || 1] }, messages: { range: (_, __, top) => [0, top || 1] } },
-        axes: [{ ...axis, values: (_, at) => at.map((one) => new Intl.DateTimeFormat(locale.value, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).format(one * 1000)), space: 110 },
+        scales: { x: { time: false, range: [-0.6, Math.max(5, sorted.length) - 0.4] }, octets: { range: (_, __, top) => [0, top || 1] }, messages: { range: (_, __, top) => [0, top || 1] } },
+        axes: [{ ...axis, values: (_, at) => at.map((one) => (sorted[one] ? day.format(sorted[one].started * 1000) : '')), space: 110, incrs: [1, 2, 5, 10, 20, 50, 100] },
           { ...axis, scale: 'messages', size: 56, values: (_, at) => at.map((one) => new Intl.NumberFormat(locale.value, { notation: 'compact' }).format(one)) },
           { ...axis, scale: 'octets', side: 1, size: 72, grid: { show: false }, values: (_, at) => at.map((one) => size(one)) }],
         series: [{}, { scale: 'messages', stroke: accent, fill: accent, paths: bars, points: { show: false } },
           { scale: 'octets', stroke: second, width: 2, points: { show: true, size: 6, stroke: second, fill: second } }],
-      }, [sorted.map((run) => run.started), sorted.map((run) => run.delivered ?? 0), sorted.map((run) => run.octets ?? 0)], element);
+      }, [sorted.map((_, at) => at), sorted.map((run) => run.delivered ?? 0), sorted.map((run) => run.octets ?? 0)], element);
     };
     draw();
     let timer: ReturnType<typeof setTimeout>;

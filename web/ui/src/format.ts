@@ -69,3 +69,28 @@ export function plain(text: string, limit = 2000) {
   const cut = text.length > limit ? text.slice(0, limit) + '…' : text;
   return cut.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }
+
+/** A Maildir++ folder as people read it: ".Projekte.&ANw-ber" is Projekte/Über. */
+export function home(folder: string) {
+  const readable = (part: string) => part
+    .replace(/&([A-Za-z0-9+,]*)-/g, (whole, packed: string) => {
+      if (!packed) return '&';
+      try {
+        const octets = atob(packed.replace(/,/g, '/'));
+        let text = '';
+        for (let at = 0; at + 1 < octets.length; at += 2) text += String.fromCharCode(octets.charCodeAt(at) * 256 + octets.charCodeAt(at + 1));
+        return text;
+      } catch {
+        return whole;
+      }
+    })
+    .replace(/\\([0-9a-f]{2})/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
+  return folder.startsWith('.') ? folder.slice(1).split('.').map(readable).join('/') : folder;
+}
+
+/** INBOX comes first, the others by name. */
+export function inOrder<T extends { name: string }>(list: T[]): T[] {
+  const names = new Intl.Collator(locale.value, { numeric: true });
+  const rank = (name: string) => (/^inbox$/i.test(name) ? 0 : 1);
+  return [...list].sort((a, b) => rank(a.name) - rank(b.name) || names.compare(a.name, b.name));
+}

@@ -90,6 +90,11 @@ export async function loadJob(id: number) {
 export async function loadSystem() {
   system.value = await call('get', '/system');
 }
+/** A path below the mail root without it. */
+export function below(path: string) {
+  const root = (system.value?.mail_root ?? '').replace(/\/*$/, '/');
+  return root.length > 1 && path.startsWith(root) ? path.slice(root.length) : path;
+}
 export async function loadDestinations() {
   destinations.value = await all((cursor) => call('get', '/destinations', { query: { limit: 500, cursor } }));
 }
@@ -154,6 +159,7 @@ export function enter() {
   listening = true;
   begun = Math.floor(Date.now() / 1000);
   loadJobs().catch(() => undefined);
+  loadSystem().catch(() => undefined);
   void follow();
 }
 

@@ -2,7 +2,7 @@
 import { batch, computed, signal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { call, freshKey, Problem, type Discovery, type Policy, type TestReport } from '../api';
-import { count, plain, size } from '../format';
+import { count, inOrder, plain, size } from '../format';
 import { t, type Key } from '../i18n';
 import { go } from '../router';
 import { destinations, loadDestinations, loadSystem, put, system } from '../state';
@@ -267,7 +267,7 @@ function ByHand() {
 }
 
 function Mailboxes() {
-  const list = report.value?.mailboxes ?? [];
+  const list = inOrder(report.value?.mailboxes ?? []);
   const chosen = list.filter((one) => !left.value.has(one.name));
   const messages = chosen.reduce((sum, one) => sum + (one.messages ?? 0), 0);
   const octets = chosen.reduce((sum, one) => sum + (one.octets ?? 0), 0);
@@ -295,6 +295,7 @@ function Choose() {
   const top = useRef<HTMLDivElement>(null);
   useEffect(() => { top.current?.focus({ preventScroll: true }); top.current?.scrollIntoView({ block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' }); }, []);
   const fixed = !!made.value.job;
+  const others = destinations.value.filter((one) => one.id !== made.value.destination);
   return (
     <form class="card" onSubmit={(event) => { event.preventDefault(); void start(); }}>
       <div ref={top} tabIndex={-1} class="target" role="group" aria-label={t('add.plan')}><h2>{t('add.plan')}</h2></div>
@@ -306,9 +307,11 @@ function Choose() {
           <label class="option"><input type="radio" name="where" checked={place.value === 'own'} onChange={() => (place.value = 'own')} />
             <span><strong>{t('add.where.own')}</strong><small>{plain(`${(system.value?.mail_root ?? '').replace(/\/$/, '')}/`, 200)}<input class="inline" aria-label={t('add.where.path')} value={path.value} required={place.value === 'own'} maxLength={1000}
               onFocus={() => (place.value = 'own')} onInput={(event) => (path.value = event.currentTarget.value)} /></small></span></label>
-          {destinations.value.filter((one) => one.id !== made.value.destination).map((one) => (
-            <label key={one.id} class="option"><input type="radio" name="where" checked={place.value === String(one.id)} onChange={() => (place.value = String(one.id))} />
-              <span><strong><Foreign text={one.name} limit={100} /></strong><small><Foreign text={one.path} limit={200} /> · {t('add.where.shared', { n: one.jobs.length })}</small></span></label>))}
+          {others.length > 0 && <label class="option"><input type="radio" name="where" checked={place.value !== 'own'} onChange={() => (place.value = String(others[0].id))} />
+            <span><strong>{t('add.where.other')}</strong><small><select class="inline" aria-label={t('add.where.other')} value={place.value === 'own' ? '' : place.value}
+              onChange={(event) => { if (event.currentTarget.value) place.value = event.currentTarget.value; }}>
+              {place.value === 'own' && <option value="">…</option>}
+              {others.map((one) => <option key={one.id} value={one.id}>{plain(`${one.name} · ${t('add.where.shared', { n: one.jobs.length })}`, 120)}</option>)}</select></small></span></label>}
         </fieldset>
       </section>
       <details class="more"><summary>{t('add.options')}</summary>

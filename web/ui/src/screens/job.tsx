@@ -3,10 +3,10 @@ import { signal, useSignal } from '@preact/signals';
 import type { ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { call, type Job, type Mailbox, type Message, type Run } from '../api';
-import { clock, count, moment, plain, size, span } from '../format';
+import { clock, count, home, inOrder, moment, plain, size, span } from '../format';
 import { t, type Key } from '../i18n';
 import { go, parts } from '../router';
-import { drop, ids, jobs, loadJob, logOf, put, ratesOf, runsOf } from '../state';
+import { below, drop, ids, jobs, loadJob, logOf, put, ratesOf, runsOf } from '../state';
 import { Button, complain, Confirm, Empty, Field, Foreign, Icon, Loading, may, Meter, Notice, save, say, Secret, Spark, State, Tabs, tell, Title, Trouble, When } from '../ui';
 import { Amount, Doing } from './overview';
 import { readRun, Verification } from './report';
@@ -108,8 +108,11 @@ function Now({ job }: { job: Job }) {
 }
 
 const kinds = ['delivered', 'pending', 'failed', 'excluded', 'gone'] as const;
-function Counts({ job }: { job: Job }) {
-  const { counts } = job;
+/** The sums of the mailboxes: they move during a run, the job's own only after it. */
+function Counts({ job, list }: { job: Job; list: Mailbox[] | undefined }) {
+  const counts = { ...job.counts };
+  if (list?.length)
+    for (const kind of ['listed', 'octets', ...kinds] as const) counts[kind] = list.reduce((sum, one) => sum + (one.counts[kind] ?? 0), 0);
   return (
     <dl class="figures">
       <div><dt>{t('listed')}</dt><dd>{count(counts.listed)}</dd></div>
@@ -136,20 +139,31 @@ function Held({ job, list, done }: { job: Job; list: Mailbox[]; done: Refetch })
   );
 }
 
-function Mailboxes({ job }: { job: Job }) {
-  const [list, trouble, again] = useRead(() => call('get', '/jobs/{id}/mailboxes', { id: job.id }), [job.id, job.counts.delivered, job.counts.failed, job.held]);
+function useMailboxes(id: number, job: Job | undefined) {
+  const turn = useSignal(0);
+  const moving = job?.state === 'running';
+  useEffect(() => {
+    if (!moving) return;
+    const timer = setInterval(() => ++turn.value, 2000);
+    return () => clearInterval(timer);
+  }, [moving]);
+  return useRead(async () => inOrder((await call('get', '/jobs/{id}/mailboxes', { id })).items), [id, job?.state, job?.counts.delivered, job?.counts.failed, job?.held, turn.value]);
+}
+
+function Mailboxes({ job, list, trouble, again }: { job: Job; list: Mailbox[] | null; trouble: unknown; again: Refetch }) {
   if (!list) return trouble ? <Trouble of={trouble} /> : <Loading />;
-  if (!list.items.length) return <Empty icon="mail" title={t('mailboxes.none')}><p>{t('mailboxes.none.text')}</p></Empty>;
+  if (!list.length) return <Empty icon="mail" title={t('mailboxes.none')}><p>{t('mailboxes.none.text')}</p></Empty>;
   return (
     <>
-      <Held job={job} list={list.items} done={again} />
+      <Held job={job} list={list} done={again} />
       <div class="scroll" role="region" tabIndex={0} aria-label={t('mailboxes')}><table>
         <thead><tr><th scope="col">{t('mailbox')}</th><th scope="col"><span class="hidden">{t('progress')}</span></th><th scope="col" class="number">{t('listed')}</th>{kinds.map((kind) => <th key={kind} scope="col" class="number">{t(kind === 'delivered' ? 'here' : kind)}</th>)}<th scope="col" class="number">{t('size')}</th></tr></thead>
-        <tbody>{list.items.map((one) => {
+        <tbody>{list.map((one) => {
+          const where = home(one.destination);
           const due = one.counts.listed - one.counts.excluded - one.counts.gone;
           return (
-            <tr key={one.name}><th scope="row"><Foreign text={one.name} limit={300} />{one.destination !== one.name && <small>→ <Foreign text={one.destination} limit={300} /></small>}</th>
-              <td class="bar-cell"><Meter label={plain(one.name, 80)} value={one.counts.delivered} of={due} text={t('messages', { n: one.counts.delivered })} /></td>
+            <tr key={one.name}><th scope="row"><Foreign text={one.name} limit={300} />{where !== one.name && <small>→ <Foreign text={where} limit={300} /></small>}</th>
+              <td class="bar-cell">{due > 0 && <Meter label={plain(one.name, 80)} value={one.counts.delivered} of={due} text={t('messages', { n: one.counts.delivered })} />}</td>
               <td class="number">{count(one.counts.listed)}</td>{kinds.map((kind) => <td key={kind} class={`number${one.counts[kind] ? (kind === 'failed' ? ' wrong' : '') : ' zero'}`}>{count(one.counts[kind])}</td>)}<td class="number">{one.counts.octets ? size(one.counts.octets) : ''}</td></tr>);
         })}</tbody>
       </table></div>
@@ -276,18 +290,19 @@ export function JobPage() {
   useEffect(() => { loadJob(id).catch((problem) => (trouble.value = problem)); }, [id]);
   void ids.value;  // a job that is not here yet appears with the list
   const job = jobs.get(id)?.value;
+  const [mailboxes, unread, again] = useMailboxes(id, job);
   if (!job) return trouble.value ? <><Title text={t('lost')} /><Trouble of={trouble.value} /><a class="button plain" href="#/">{t('nav.home')}</a></> : <Loading />;
   const here = `/jobs/${id}`;
   return (
     <>
       <p class="crumbs"><a href="#/">{t('nav.accounts')}</a></p>
       <div class="head-line"><div class="named"><Title text={plain(job.account_name, 80)}><Foreign text={job.account_name} limit={200} /></Title>
-        <p class="route"><Foreign text={job.source} limit={300} /> <Icon of="arrow" /> <Foreign text={job.destination_path} limit={300} /></p></div><Actions job={job} /></div>
+        <p class="route"><Foreign text={job.source} limit={300} /> <Icon of="arrow" /> <Foreign text={below(job.destination_path)} limit={300} /></p></div><Actions job={job} /></div>
       <Now job={job} />
-      <Counts job={job} />
+      <Counts job={job} list={mailboxes ?? undefined} />
       <Tabs label={t('tabs')} at={tab ? `${here}/${tab}` : here} items={tabs.map((one) => ({ to: one ? `${here}/${one}` : here, text: t(one ? `tab.${one}` : 'mailboxes'), mark: one === 'messages' ? job.counts.failed : one === '' ? job.held : 0 }))} />
       <div class="tab">
-        {tab === '' && <Mailboxes job={job} />}{tab === 'messages' && <Messages job={job} />}{tab === 'log' && <Log job={job} />}
+        {tab === '' && <Mailboxes job={job} list={mailboxes} trouble={unread} again={again} />}{tab === 'messages' && <Messages job={job} />}{tab === 'log' && <Log job={job} />}
         {tab === 'runs' && <Runs job={job} />}{tab === 'verify' && <Verify job={job} />}
         {tab === 'settings' && <><Settings id={id} key={id} />{may('write') && <section class="card danger-zone"><h2 class="minor">{t('end')}</h2><p>{t('end.text')}</p><Button kind="danger" onClick={() => (ending.value = true)}>{t('end.do')}</Button></section>}</>}
       </div>

@@ -5,7 +5,7 @@ import { call, type Job, type JobState } from '../api';
 import { count, now, rate, size, span } from '../format';
 import { t, type Key } from '../i18n';
 import { go } from '../router';
-import { changes, ids, jobs, loaded, put, ratesOf } from '../state';
+import { below, changes, ids, jobs, loaded, put, ratesOf } from '../state';
 import { Button, complain, Empty, Foreign, Icon, Loading, may, Meter, say, Spark, State, tell, Title, When } from '../ui';
 
 type Sort = 'state' | 'name' | 'messages' | 'size' | 'recent';
@@ -133,7 +133,7 @@ function Row({ id }: { id: number }) {
     <div role="row" class={`row ${troubled(job) ? 'trouble' : ''}`} data-job={id}>
       <span role="cell" class="pick"><input type="checkbox" aria-label={t('select', { name: job.account_name })} checked={chosen.value} onChange={() => toggle(id)} /></span>
       <span role="cell" class="name"><a href={`#/jobs/${id}`} data-row><Foreign text={job.account_name} limit={200} /></a>
-        <small><Foreign text={job.source.replace(/^\w+:\/\//, '').replace(/^.*@/, '')} limit={120} /> <Icon of="arrow" /> <Foreign text={job.destination_path} limit={160} /></small></span>
+        <small><Foreign text={job.source.replace(/^\w+:\/\//, '').replace(/^.*@/, '')} limit={120} /> <Icon of="arrow" /> <Foreign text={below(job.destination_path)} limit={160} /></small></span>
       <span role="cell" class="what"><State of={job.state} /><Doing job={job} /></span>
       <span role="cell" class="much"><Amount job={job} /></span>
       <span role="cell" class="speed">{job.state === 'running' && <Spark values={ratesOf(id).value} />}</span>

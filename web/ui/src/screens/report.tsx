@@ -1,6 +1,6 @@
 // What a preview and a verification found.
 import { call, pause, type Run } from '../api';
-import { count, plain, size } from '../format';
+import { count, home, plain, size } from '../format';
 import { t } from '../i18n';
 import { Button, Foreign, Notice, save } from '../ui';
 
@@ -40,7 +40,7 @@ export function Plan({ report }: { report: PlanReport }) {
         <thead><tr><th scope="col">{t('mailbox')}</th><th scope="col">{t('plan.home')}</th><th scope="col" class="number">{t('plan.new')}</th><th scope="col" class="number">{t('already')}</th><th scope="col" class="number">{t('excluded')}</th></tr></thead>
         <tbody>{report.mailboxes.map((one) => (
           <tr key={one.mailbox}><th scope="row"><Foreign text={one.mailbox} limit={200} />{one.error && <small class="wrong"><Foreign text={one.error} limit={300} /></small>}</th>
-            <td><Foreign text={one.destination ?? 'INBOX'} limit={200} />{homes.get(one.destination ?? 'INBOX')! > 1 && <small class="warned"> {t('plan.meets')}</small>}</td>
+            <td><Foreign text={home(one.destination ?? 'INBOX')} limit={200} />{homes.get(one.destination ?? 'INBOX')! > 1 && <small class="warned"> {t('plan.meets')}</small>}</td>
             <td class="number">{count(one.pending + one.delivered)}</td><td class="number">{count(one.already)}</td><td class="number">{count(one.excluded)}</td></tr>))}</tbody>
       </table></div>
     </section>

@@ -1,0 +1,61 @@
+// System.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { button, scenario, until, violations, whole, world } from '../browser.mjs';
+
+whole('users: an owner adds a viewer, who sees and cannot touch', scenario({}, async (page) => {
+  await page.at('/system/users');
+  const form = page.locator('form', { has: page.getByRole('heading', { name: 'Add a user' }) });
+  await form.getByLabel('User name').fill('vera');
+  await form.getByLabel('Password', { exact: true }).fill('five words are long enough');
+  await form.getByLabel('Role', { exact: true }).selectOption('viewer');
+  await form.getByRole('button', { name: 'Add a user' }).click();
+  await page.getByLabel('Remove vera').waitFor();
+  const context = await page.context().browser().newContext({ locale: 'en-GB' });
+  const other = await context.newPage();
+  await other.goto(world.url);
+  await other.getByLabel('User name').fill('vera');
+  await other.getByLabel('Password', { exact: true }).fill('five words are long enough');
+  await other.keyboard.press('Enter');
+  await other.locator('main h1').waitFor();
+  assert.equal(await other.getByRole('button', { name: 'Add an account' }).count() + await other.getByRole('link', { name: 'Add an account' }).count(), 0);
+  await context.close();
+  await page.getByLabel('Remove vera').click();
+  await page.getByRole('dialog').getByRole('textbox').fill('vera');
+  await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+  await page.getByRole('button', { name: 'Remove vera' }).waitFor({ state: 'detached' });
+}));
+
+whole('tokens: made, shown once, good for what they say, revoked', scenario({}, async (page) => {
+  await page.at('/system/tokens');
+  await page.getByLabel('Name', { exact: true }).fill('script');
+  await button(page, 'Make a token').click();
+  const secret = await page.locator('.secret-text').innerText();
+  const use = () => fetch(`${world.url}api/v1/jobs`, { headers: { Authorization: `Bearer ${secret}` } });
+  assert.equal((await use()).status, 200);
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel('Revoke script').click();
+  await until('revoked', async () => (await use()).status === 401);
+}));
+
+whole('the audit says who did what', scenario({}, async (page) => {
+  await page.at('/system/audit');
+  await page.locator('tbody tr').nth(3).waitFor();
+  assert.match(await page.locator('tbody').innerText(), new RegExp(world.name));
+}));
+
+whole('health and destinations', scenario({}, async (page) => {
+  await page.at('/system');
+  await page.getByText(world.mail).waitFor();
+  await page.at('/system/places');
+  await page.locator('.cards li').nth(3).waitFor();
+}));
+
+test('the API describes itself and can be tried', scenario({}, async (page) => {
+  await page.at('/api');
+  const one = page.locator('.operation', { hasText: 'Version, disk, queue' });
+  await one.locator('summary').click();
+  await one.getByRole('button', { name: 'Send' }).click();
+  await one.locator('.answer').waitFor();
+  assert.match(await one.locator('.answer').innerText(), /"mail_root"/);
+}));
