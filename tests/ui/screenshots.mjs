@@ -51,6 +51,7 @@ await settled(first.id);
 const moving = await job('petr@example.cz', { name: 'petr@example.cz', path: 'petr', port: world.far, settle: false });
 await until('progress', async () => ((await ask('GET', `/jobs/${moving.id}`)).progress?.messages ?? 0) > 60);
 
+const best = ['light-overview', 'dark-arriving', 'phone-arriving'];  // web/ui/screenshots
 const kinds = { light: { colorScheme: 'light' }, dark: { colorScheme: 'dark' }, phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true } };
 for (const [kind, options] of Object.entries(kinds)) {
   const one = await page(options);
@@ -63,6 +64,7 @@ for (const [kind, options] of Object.entries(kinds)) {
     if (name === 'verify') await one.locator('.notice.good').waitFor();
     if (name === 'history') await one.locator('canvas').waitFor();
     await shot(one, `${kind}-${name}`);
+    if (best.includes(`${kind}-${name}`)) await one.screenshot({ path: path.join(folder, `best-${name}-${kind}.png`) });
   }
   await one.at('/add');
   await one.getByLabel('E-mail address').fill(source('anna@example.org'));

@@ -89,8 +89,8 @@ export function home(folder: string) {
 }
 
 /** INBOX comes first, the others by name. */
-export function inOrder<T extends { name: string }>(list: T[]): T[] {
+export function inOrder<T>(list: T[], name: (one: T) => string): T[] {
   const names = new Intl.Collator(locale.value, { numeric: true });
-  const rank = (name: string) => (/^inbox$/i.test(name) ? 0 : 1);
-  return [...list].sort((a, b) => rank(a.name) - rank(b.name) || names.compare(a.name, b.name));
+  const rank = (text: string) => (/^inbox$/i.test(text) ? 0 : 1);
+  return [...list].sort((a, b) => rank(name(a)) - rank(name(b)) || names.compare(name(a), name(b)));
 }

@@ -267,7 +267,7 @@ function ByHand() {
 }
 
 function Mailboxes() {
-  const list = inOrder(report.value?.mailboxes ?? []);
+  const list = inOrder(report.value?.mailboxes ?? [], (one) => one.name);
   const chosen = list.filter((one) => !left.value.has(one.name));
   const messages = chosen.reduce((sum, one) => sum + (one.messages ?? 0), 0);
   const octets = chosen.reduce((sum, one) => sum + (one.octets ?? 0), 0);

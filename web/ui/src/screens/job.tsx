@@ -147,7 +147,7 @@ function useMailboxes(id: number, job: Job | undefined) {
     const timer = setInterval(() => ++turn.value, 2000);
     return () => clearInterval(timer);
   }, [moving]);
-  return useRead(async () => inOrder((await call('get', '/jobs/{id}/mailboxes', { id })).items), [id, job?.state, job?.counts.delivered, job?.counts.failed, job?.held, turn.value]);
+  return useRead(async () => inOrder((await call('get', '/jobs/{id}/mailboxes', { id })).items, (one) => one.name), [id, job?.state, job?.counts.delivered, job?.counts.failed, job?.held, turn.value]);
 }
 
 function Mailboxes({ job, list, trouble, again }: { job: Job; list: Mailbox[] | null; trouble: unknown; again: Refetch }) {

@@ -1,6 +1,6 @@
 // What a preview and a verification found.
 import { call, pause, type Run } from '../api';
-import { count, home, plain, size } from '../format';
+import { count, home, inOrder, plain, size } from '../format';
 import { t } from '../i18n';
 import { Button, Foreign, Notice, save } from '../ui';
 
@@ -38,7 +38,7 @@ export function Plan({ report }: { report: PlanReport }) {
         {t('plan.rest', { already: report.sum.already, excluded: report.sum.excluded })}</Notice>
       <div class="scroll" role="region" tabIndex={0} aria-label={t('plan')}><table>
         <thead><tr><th scope="col">{t('mailbox')}</th><th scope="col">{t('plan.home')}</th><th scope="col" class="number">{t('plan.new')}</th><th scope="col" class="number">{t('already')}</th><th scope="col" class="number">{t('excluded')}</th></tr></thead>
-        <tbody>{report.mailboxes.map((one) => (
+        <tbody>{inOrder(report.mailboxes, (one) => one.mailbox).map((one) => (
           <tr key={one.mailbox}><th scope="row"><Foreign text={one.mailbox} limit={200} />{one.error && <small class="wrong"><Foreign text={one.error} limit={300} /></small>}</th>
             <td><Foreign text={home(one.destination ?? 'INBOX')} limit={200} />{homes.get(one.destination ?? 'INBOX')! > 1 && <small class="warned"> {t('plan.meets')}</small>}</td>
             <td class="number">{count(one.pending + one.delivered)}</td><td class="number">{count(one.already)}</td><td class="number">{count(one.excluded)}</td></tr>))}</tbody>
@@ -75,7 +75,7 @@ export function Verification({ run }: { run: Run }) {
         <li key={at}><b><Foreign text={one.mailbox} limit={200} />{one.uid ? ` · UID ${one.uid}` : ''}</b> <Foreign text={one.what} limit={500} /></li>))}</ul>}
       <div class="scroll" role="region" tabIndex={0} aria-label={t('verify')}><table>
         <thead><tr><th scope="col">{t('mailbox')}</th><th scope="col" class="number">{t('verify.source')}</th><th scope="col" class="number">{t('verify.ledger')}</th><th scope="col" class="number">{t('verify.here')}</th><th scope="col" class="number">{t('verify.compared')}</th></tr></thead>
-        <tbody>{report.mailboxes.map((one) => (
+        <tbody>{inOrder(report.mailboxes, (one) => one.mailbox).map((one) => (
           <tr key={one.mailbox}><th scope="row"><Foreign text={one.mailbox} limit={200} /></th><td class="number">{count(one.source)}</td><td class="number">{count(one.ledger)}</td><td class="number">{count(one.destination)}</td><td class="number">{count(one.compared)}</td></tr>))}</tbody>
       </table></div>
     </section>
