@@ -117,7 +117,7 @@ class OAuth(unittest.TestCase):
     def setUpClass(cls):
         cls.provider = OpenProvider(cls.life)
         cls.addClassCleanup(cls.provider.close)
-        server = Dovecot(anyone=False)
+        server = Dovecot(anyone=False, pop3=True)
         (server.folder / "oauth2.conf").write_text(INTROSPECTION.format(port=cls.provider.port))
         server.extra = DOVECOT.format(d=server.folder)
         hand_over(server.folder)
@@ -180,11 +180,13 @@ class Flows(OAuth):
         self.assertEqual(self.collect(options=["--quirk", "+no-AUTH=OAUTHBEARER"]), 3)
         self.assertIn("method=XOAUTH2", self.server.log())
 
-    def test_starttls_too(self):
+    def test_starttls_and_pop3_too(self):
         self.authorize()
-        done = run("collect", self.server.url("alice", "imap"), f"maildir:{self.folder / 'mail'}", "--ca-file", self.server.ca_file,
-                   "--source-token-file", self.tokens, password=None)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        for scheme in ("imap", "pop3s", "pop3"):
+            done = run("collect", self.server.url("alice", scheme), f"maildir:{self.folder / scheme}", "--ca-file", self.server.ca_file,
+                       "--source-token-file", self.tokens, "--json", password=None)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(sums(reports(done)[1])["delivered"], 3)
 
     def test_a_token_of_somebody_else(self):
         self.authorize()
