@@ -16,7 +16,7 @@ import urllib.parse
 import urllib.request
 
 from dovecot import Dovecot, die_with_parent, free_ports, hand_over, temporary_folder, wait_for
-from harness import TOP, environment, main, need, reports, run, start, sums
+from harness import TOP, Proxy, environment, main, need, reports, run, start, sums
 
 HERE = pathlib.Path(__file__).resolve().parent
 DOVECOT = """auth_mechanisms = plain xoauth2 oauthbearer
@@ -314,6 +314,31 @@ class Expiry(OAuth):
         wait_for(lambda: time.time() > self.saved()["issued"] + 4, 20, "the token's end")
         self.assertEqual(self.collect(), 0)
         self.assertNotEqual(self.saved()["access_token"], first)
+
+    def test_expiry_in_the_middle_of_a_fetch(self):
+        """The connection is lost when its token is worth nothing any more: the run goes on with another one."""
+        maildir = self.server.add_user("alice")
+        for name in ("cur", "new", "tmp"):
+            (maildir / name).mkdir(exist_ok=True)
+        for n in range(300):
+            (maildir / "cur" / f"{n}.big:2,S").write_text(f"Subject: {n}\n\n" + f"{n:4} hello\n" * 400)
+        hand_over(maildir)
+        with Proxy(self.server.imaps) as proxy:
+            self.authorize()
+            proxy.hold_after = 300_000
+            url = f"imaps://alice@localhost:{proxy.port}"
+            process = start("collect", url, f"maildir:{self.folder / 'mail'}", "--ca-file", self.server.ca_file, "--source-token-file",
+                            self.tokens, "--json", password=None)
+            self.assertTrue(proxy.held.wait(20))
+            first = self.saved()
+            wait_for(lambda: time.time() > first["issued"] + self.life + 1, 20, "the token's end")
+            proxy.again()
+            out, error = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, out[-500:] + error)
+            report = json.loads(out.splitlines()[-1])
+            self.assertEqual(report["sum"]["delivered"], 303)
+            self.assertNotEqual(self.saved()["access_token"], first["access_token"])
+            self.assertGreaterEqual(proxy.connections, 1)
 
 
 if __name__ == "__main__":
