@@ -110,6 +110,37 @@ STORY("A7 another UIDVALIDITY, another order, two with one Message-ID: only what
   TELLS(report.mailboxes[0].rebound == 22);
 }
 
+STORY("A7 another UIDVALIDITY, and the headers are refused: nothing is downloaded again, the next run asks again") {
+  stage.deliver(12);
+  stage.run();
+  std::mt19937_64 luck(7);
+  stage.inbox->renumber(luck);
+  stage.imap.answer = [](const std::string& line) -> Answer {
+    return line.find("HEADER") != std::string::npos ? Answer("NO [UNAVAILABLE] later") : std::nullopt;
+  };
+  const auto bodies = stage.imap.bodies;
+  const auto report = stage.run();
+  CHECK(stage.imap.bodies == bodies);
+  CHECK(report.mailboxes[0].error.find("could not be recognised") != std::string::npos);
+  CHECK(!report.complete());
+  stage.imap.answer = {};
+  CHECK(stage.run().complete());
+  CHECK(stage.imap.bodies == bodies);
+}
+
+STORY("A7 another UIDVALIDITY, and at first the mailbox looks empty (A11): all of it is recognised when it shows") {
+  stage.deliver(12);
+  stage.run();
+  std::mt19937_64 luck(7);
+  stage.inbox->renumber(luck);
+  auto away = std::exchange(stage.inbox->messages, {});
+  stage.run();
+  stage.inbox->messages = away;
+  const auto bodies = stage.imap.bodies;
+  CHECK(stage.run().complete());
+  CHECK(stage.imap.bodies == bodies);
+}
+
 STORY("A8 UIDVALIDITY changes between the look at a mailbox and its bodies") {
   stage.deliver(10);
   stage.imap.answer = [&](const std::string& line) -> Answer {
@@ -256,6 +287,20 @@ STORY("A18 literals that are always announced wrongly") {
   stage.never(3);
   stage.never(6);
   stage.run();
+}
+
+STORY("A18 a literal that swallows the rest of its response and the tagged reply") {
+  stage.settings.reconnects = 100;
+  stage.deliver(3);
+  // ")", CRLF, a tag of up to six octets, a blank and "OK"
+  for (int octets = 8; octets <= 14; ++octets) {
+    stage.imap.literal_lie = {{static_cast<std::uint32_t>(stage.inbox->next_uid - 1), octets}};
+    stage.imap.lying_literals = 1;
+    (void)stage.attempt();
+    stage.deliver(1);
+  }
+  stage.imap.literal_lie.clear();
+  CHECK(stage.run().complete());
 }
 
 STORY("A19 EXPUNGE, VANISHED and EXISTS between the responses of a FETCH") {

@@ -193,6 +193,22 @@ STORY("C49 a mailbox is renamed and gets another UIDVALIDITY") {
   stage.run();
 }
 
+STORY("C49 a mailbox is renamed, and the headers are refused: it waits, nothing is downloaded again") {
+  auto& box = stage.mailbox("Work", 8);
+  box.validity = 77;
+  stage.run();
+  box.name = "Projects";
+  stage.imap.answer = [](const std::string& line) -> Answer {
+    return line.find("HEADER") != std::string::npos ? Answer("NO [UNAVAILABLE] later") : std::nullopt;
+  };
+  const auto bodies = stage.imap.bodies;
+  const auto report = stage.run();
+  CHECK(!report.complete());
+  stage.imap.answer = {};
+  CHECK(stage.run().complete());
+  CHECK(stage.imap.bodies == bodies);
+}
+
 STORY("C49 two mailboxes change names") {
   auto& a = stage.mailbox("A", 6);
   auto& b = stage.mailbox("B", 9);
