@@ -23,7 +23,21 @@ run('openapi-typescript', openapi, '--default-non-nullable=false', '-o', 'src/ap
 run('tsc');
 run('vite', 'build', '--logLevel', 'error');
 
-const mimes = { '.css': 'text/css; charset=utf-8', '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml' };
+// The licences of what is in the bundle go with it.
+const used = JSON.parse(fs.readFileSync(path.join(source, 'package.json'), 'utf8')).dependencies;
+const inside = new Set(Object.keys(used));
+for (const name of inside) {
+  const { dependencies = {} } = JSON.parse(fs.readFileSync(path.join(work, 'node_modules', name, 'package.json'), 'utf8'));
+  for (const one of Object.keys(dependencies)) inside.add(one);
+}
+fs.writeFileSync(path.join(work, 'dist/licenses.txt'), [...inside].sort().map((name) => {
+  const folder = path.join(work, 'node_modules', name);
+  const text = fs.readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+  if (!text) throw new Error(`${name} brings no licence`);
+  return `${name} ${JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).version}\n\n${fs.readFileSync(path.join(folder, text), 'utf8').trim()}\n`;
+}).join(`\n${'-'.repeat(72)}\n\n`));
+
+const mimes = { '.css': 'text/css; charset=utf-8', '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml', '.txt': 'text/plain; charset=utf-8' };
 const dist = path.join(work, 'dist');
 const files = fs.readdirSync(dist).flatMap((name) => (name === 'assets' ? fs.readdirSync(path.join(dist, name)).map((one) => `assets/${one}`) : [name])).sort();
 

@@ -47,8 +47,9 @@ whole('the audit says who did what', scenario({}, async (page) => {
 whole('health and destinations', scenario({}, async (page) => {
   await page.at('/system');
   await page.getByText(world.mail).waitFor();
+  assert.match(await (await fetch(`${world.url}licenses.txt`)).text(), /preact[^]*MIT License[^]*uplot/);
   await page.at('/system/places');
-  await page.locator('.cards li').nth(3).waitFor();
+  await page.locator('.cards li').first().waitFor();
 }));
 
 test('the API describes itself and can be tried', scenario({}, async (page) => {

@@ -117,6 +117,7 @@ export const words: Words = {
   'health.jobs': 'Účty',
   'health.key': 'Klíč k uloženým heslům leží vedle dat',
   'health.key.text': 'Kdo zkopíruje složku s daty, má obojí. Uložte klíč jinam pomocí MAILHAUL_KEY_FILE a nechte si kopii: bez něj nelze žádné heslo přečíst.',
+  'health.licenses': 'licence softwaru v této stránce',
   'health.memory': 'Paměť',
   'health.queued': 'Ve frontě',
   'health.reserve': 'Rezerva na disku',

@@ -117,6 +117,7 @@ export const words: Words = {
   'health.jobs': 'Konten',
   'health.key': 'Der Schlüssel zu den Passwörtern liegt neben den Daten',
   'health.key.text': 'Wer den Datenordner kopiert, hat beides. Verwahren Sie den Schlüssel mit MAILHAUL_KEY_FILE woanders und behalten Sie eine Kopie: ohne ihn ist kein gespeichertes Passwort lesbar.',
+  'health.licenses': 'Lizenzen der Software in dieser Seite',
   'health.memory': 'Speicher',
   'health.queued': 'In der Reihe',
   'health.reserve': 'Zurückgehaltener Platz',

@@ -115,6 +115,7 @@ export const en = {
   'health.jobs': 'Accounts',
   'health.key': 'The key to the stored passwords lies beside the data',
   'health.key.text': 'Whoever copies the data folder has both. Keep the key elsewhere with MAILHAUL_KEY_FILE, and keep a copy of it: without the key no stored password can be read.',
+  'health.licenses': 'licences of the software in this page',
   'health.memory': 'Memory',
   'health.queued': 'In line',
   'health.reserve': 'Disk reserve',

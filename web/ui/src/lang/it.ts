@@ -117,6 +117,7 @@ export const words: Words = {
   'health.jobs': 'Account',
   'health.key': 'La chiave delle password sta accanto ai dati',
   'health.key.text': 'Chi copia la cartella dei dati ha entrambe. Tieni la chiave altrove con MAILHAUL_KEY_FILE, e conservane una copia: senza chiave nessuna password è leggibile.',
+  'health.licenses': 'licenze del software in questa pagina',
   'health.memory': 'Memoria',
   'health.queued': 'In fila',
   'health.reserve': 'Riserva di disco',

@@ -30,7 +30,7 @@ function Health() {
         {now.memory ? <div><dt>{t('health.memory')}</dt><dd>{size(now.memory)}</dd></div> : null}
       </dl>
       <dl class="facts">
-        <div><dt>{t('health.version')}</dt><dd>Mailhaul {now.version}</dd></div>
+        <div><dt>{t('health.version')}</dt><dd>Mailhaul {now.version} · <a href="./licenses.txt">{t('health.licenses')}</a></dd></div>
         <div><dt>{t('health.started')}</dt><dd><When at={now.started} /></dd></div>
         <div><dt>{t('health.root')}</dt><dd><code>{now.mail_root}</code></dd></div>
         {now.disk_reserve ? <div><dt>{t('health.reserve')}</dt><dd>{size(now.disk_reserve)}</dd></div> : null}
