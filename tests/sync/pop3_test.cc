@@ -469,6 +469,11 @@ TEST_CASE("POP3: filters by date and size look at headers only") {
   CHECK(report.sum.excluded == 1);
   CHECK(scene.pop.count("RETR") == 5);
   CHECK(scene.clean().sum.excluded == 1);
+  scene.settings.policy.max_size = 200;
+  auto& undated = scene.pop.deliver(std::string(300, 'x') + "\r\n").wire;
+  undated.erase(0, undated.find("Message-ID"));
+  CHECK(scene.clean().sum.excluded == 2);
+  CHECK(scene.pop.count("RETR") == 0);
 }
 
 TEST_CASE("POP3: the connection is cut after any octet: everything comes once in the end") {
