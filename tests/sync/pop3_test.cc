@@ -458,6 +458,24 @@ TEST_CASE("POP3: a message that the server refuses fails alone, with its words, 
   scene.check_whole();
 }
 
+TEST_CASE("POP3: what was read and could not be delivered keeps the session from its QUIT") {
+  Pop3Scene scene;
+  scene.pop.pops = true;  // what was read is hidden after QUIT
+  scene.deliver(3);
+  auto& bad = *std::next(scene.pop.messages.begin());
+  const auto whole = std::exchange(bad.wire, "");  // its file is empty for now
+  bad.listed = whole.size();
+  const auto report = scene.run();
+  CHECK(report.sum.delivered == 2);
+  CHECK(report.sum.failed == 1);
+  CHECK(scene.pop.count("QUIT") == 0);
+  CHECK(scene.pop.messages.size() == 3);
+  bad.wire = whole;
+  scene.clock.now += 2 * 3600;
+  CHECK(scene.clean().sum.delivered == 1);
+  scene.check_whole();
+}
+
 TEST_CASE("POP3: filters by date and size look at headers only") {
   Pop3Scene scene;
   scene.deliver(6);
