@@ -132,13 +132,14 @@ MUTANTS = [
     ("what is not shown is new", "rebind.cc", "if (!work.source.named) work.postponed.merge(unknown);", ""),
     ("postponed are planned", "observe.cc", "touched = touched.minus(work.postponed);", ""),
     ("only the first look recognises", "rebind.cc", "if (work.source.named && !unfinished) return done();", "if (!unfinished) return done();"),
-    ("what no list had shown is new", "rebind.cc", "for (const auto uid : work.view.changes.uids()) rest.add(uid);", ""),
+    ("what no list had shown is new", "rebind.cc", "for (const auto uid : work.view.changes.uids()) rest.add(uid);", "",
+     "seed 6 of the fuzzer notices (wire_fuzz_whole); the few seeds of every day do not come by"),
     ("a name that cannot be judged is new", "rename.cc", "undecided_.push_back(mailbox.raw_name);", ""),
     # twins.cc
     ("twins are never held", "intake.cc", "if (end - i > 1 && arrivals.may_hold(mailbox))", "if (false)"),
     ("twins are both right", "twins.cc", "out.push_back(!known[i] || right[i] || (!any && !doubtful));", "out.push_back(true);"),
     ("twins are both wrong", "twins.cc", "out.push_back(!known[i] || right[i] || (!any && !doubtful));", "out.push_back(false);"),
-    ("doubts are forgotten", "twins.cc", "if (row.reason == kAnotherMessage) out.add(row.uid);", ""),
+    ("doubts are forgotten", "twins.cc", "if (row.reason == kAnotherMessage) out.add(row.uid);", "(void)row;"),
     ("a body is over before its response", "intake.cc", "  if (!incoming_) return done();\n  auto received", "  open_.reset();\n  if (!incoming_) return done();\n  auto received"),
     # fetch.cc, intake.cc, committer.cc
     ("one try only", "fetch.cc", "for (const auto& [slice, form] : kRounds) {", "for (const auto& [slice, form] : {kRounds[0]}) {"),
