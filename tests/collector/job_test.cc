@@ -23,20 +23,19 @@ TEST_CASE("source: the last @ splits, %XX is decoded, ports have defaults") {
     int port;
     const char* identity;
   };
-  for (const auto& row :
-       std::vector<Row>{{"imaps://me@example.org", "me", "example.org", 993, "imap:me@example.org"},
-                        {"imap://me@example.org/", "me", "example.org", 143, "imap:me@example.org"},
-                        {"imaps://me@example.org@Mail.Example.ORG:1993", "me@example.org", "mail.example.org", 1993,
-                         "imap:me@example.org@mail.example.org:1993"},
-                        {"imaps://a%3Ab%40c@h", "a:b@c", "h", 993, "imap:a:b@c@h"},
-                        {"imaps://100%@h", "100%", "h", 993, "imap:100%@h"},
-                        {"imaps://me@[::1]:1143", "me", "::1", 1143, "imap:me@::1:1143"},
-                        {"imap://me@[2001:db8::7]", "me", "2001:db8::7", 143, "imap:me@2001:db8::7"},
-                        {"pop3s://me@h", "me", "h", 995, "pop3:me@h"},
-                        {"pop3://me@h", "me", "h", 110, "pop3:me@h"},
-                        {"pop3s://me@h:993", "me", "h", 993, "pop3:me@h:993"},
-                        {"pop3s://recent:me@gmail.com@pop.gmail.com", "recent:me@gmail.com", "pop.gmail.com", 995,
-                         "pop3:me@gmail.com@pop.gmail.com"}}) {
+  for (const auto& row : std::vector<Row>{{"imaps://me@example.org", "me", "example.org", 993, "imap:me@example.org"},
+                                          {"imap://me@example.org/", "me", "example.org", 143, "imap:me@example.org"},
+                                          {"imaps://me@example.org@Mail.Example.ORG:1993", "me@example.org",
+                                           "mail.example.org", 1993, "imap:me@example.org@mail.example.org:1993"},
+                                          {"imaps://a%3Ab%40c@h", "a:b@c", "h", 993, "imap:a:b@c@h"},
+                                          {"imaps://100%@h", "100%", "h", 993, "imap:100%@h"},
+                                          {"imaps://me@[::1]:1143", "me", "::1", 1143, "imap:me@::1:1143"},
+                                          {"imap://me@[2001:db8::7]", "me", "2001:db8::7", 143, "imap:me@2001:db8::7"},
+                                          {"pop3s://me@h", "me", "h", 995, "pop3:me@h"},
+                                          {"pop3://me@h", "me", "h", 110, "pop3:me@h"},
+                                          {"pop3s://me@h:993", "me", "h", 993, "pop3:me@h:993"},
+                                          {"pop3s://recent:me@gmail.com@pop.gmail.com", "recent:me@gmail.com",
+                                           "pop.gmail.com", 995, "pop3:me@gmail.com@pop.gmail.com"}}) {
     CAPTURE(row.text);
     auto source = parse_source(row.text);
     REQUIRE(source);

@@ -54,7 +54,8 @@ TEST_CASE("plan: removable at the source") {
   CHECK(!removable_at_source(policy, row, all, kNow - 1));
   policy.leave = 0;
   CHECK(removable_at_source(policy, row, all, kNow));
-  for (const auto lacking : {&Leaving::delivered_before, &Leaving::copy_whole, &Leaving::same_at_source, &Leaving::quiet}) {
+  for (const auto lacking :
+       {&Leaving::delivered_before, &Leaving::copy_whole, &Leaving::same_at_source, &Leaving::quiet}) {
     auto facts = all;
     facts.*lacking = false;
     CHECK(!removable_at_source(policy, row, facts, kNow));
