@@ -119,6 +119,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Ledg
     if (auto ok = prepare_file(name); !ok) return ok.error();
   }
   sqlite::Database::Options how;
+  how.cache_kib = 384;  // rows are written in order and read in stretches: more is not faster
   how.exclusive = options.exclusive || (!memory && sqlite::on_network(name));
   how.max_pages = options.max_pages;
   how.application_id = kApplicationId;
@@ -128,7 +129,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Ledg
   if (auto ok = upgrade(**writer, name, options.migrations); !ok) return ok.error();
   impl->writer = std::move(*writer);
   if (!memory && impl->writer->shareable()) {
-    how.cache_kib = 512;
+    how.cache_kib = 256;
     how.max_pages = 0;
     auto reader = sqlite::Database::open(name, how);
     if (!reader) return reader.error().in("state");
