@@ -95,17 +95,7 @@ Outcome<PageOf<AccountView>> Service::accounts(const Viewer& viewer, const PageR
   std::from_chars(request.cursor.data(), request.cursor.data() + request.cursor.size(), page.after);
   auto rows = registry_->accounts(page);
   if (!rows) return rows.error();
-  PageOf<AccountView> out;
-  for (const auto& row : *rows) {
-    if (out.items.size() == request.limit) {
-      out.next = std::to_string(out.items.back().row.id);
-      break;
-    }
-    auto one = view(row);
-    if (!one) return one.refusal();
-    out.items.push_back(*std::move(one));
-  }
-  return out;
+  return page_of<AccountView>(*rows, request.limit, [this](const auto& row) { return view(row); });
 }
 
 Outcome<AccountView> Service::account(const Viewer& viewer, Id id) {

@@ -254,17 +254,7 @@ Outcome<PageOf<RunView>> Service::runs(const Viewer& viewer, const PageRequest& 
   std::from_chars(request.cursor.data(), request.cursor.data() + request.cursor.size(), page.after);
   auto rows = registry_->runs(page);
   if (!rows) return rows.error();
-  PageOf<RunView> out;
-  for (const auto& row : *rows) {
-    if (out.items.size() == request.limit) {
-      out.next = std::to_string(out.items.back().row.id);
-      break;
-    }
-    auto one = view(row);
-    if (!one) return one.refusal();
-    out.items.push_back(*std::move(one));
-  }
-  return out;
+  return page_of<RunView>(*rows, request.limit, [this](const auto& row) { return view(row); });
 }
 
 Outcome<RunView> Service::run(const Viewer& viewer, Id id) {

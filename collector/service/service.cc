@@ -114,17 +114,7 @@ Outcome<PageOf<DestinationView>> Service::destinations(const Viewer& viewer, con
   std::from_chars(request.cursor.data(), request.cursor.data() + request.cursor.size(), page.after);
   auto rows = registry_->destinations(page);
   if (!rows) return rows.error();
-  PageOf<DestinationView> out;
-  for (const auto& row : *rows) {
-    if (out.items.size() == request.limit) {
-      out.next = std::to_string(out.items.back().row.id);
-      break;
-    }
-    auto one = view(row);
-    if (!one) return one.refusal();
-    out.items.push_back(*std::move(one));
-  }
-  return out;
+  return page_of<DestinationView>(*rows, request.limit, [this](const auto& row) { return view(row); });
 }
 
 Outcome<DestinationView> Service::view(const DestinationRow& row) {

@@ -61,6 +61,22 @@ struct PageOf {
   std::string next;  // cursor; empty: the last page
 };
 
+// One row more than the page was read, to know whether another page follows.
+template <class T, class Row, class View>
+Outcome<PageOf<T>> page_of(const std::vector<Row>& rows, std::size_t limit, View&& view) {
+  PageOf<T> out;
+  for (const auto& row : rows) {
+    if (out.items.size() == limit) {
+      out.next = std::to_string(out.items.back().row.id);
+      break;
+    }
+    auto one = view(row);
+    if (!one) return one.refusal();
+    out.items.push_back(*std::move(one));
+  }
+  return out;
+}
+
 struct PageRequest {
   std::string cursor, search;
   std::size_t limit = 100;

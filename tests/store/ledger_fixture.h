@@ -10,35 +10,16 @@
 #include <utility>
 
 #include "store/ledger_rows.h"
+#include "tests/support/scratch.h"
 
 namespace mailhaul::store {
 
-class Scratch {
+class Scratch : public test::Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "mailhaul-ledger-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string state() const { return path_ + "/state.db"; }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
+  [[nodiscard]] std::string state() const { return path() + "/state.db"; }
 };
 
-// The value, or a failed test that tells the error.
-template <class T>
-T good(Result<T> result) {
-  if (!result) FAIL(result.error().what);
-  return std::move(*result);
-}
+using test::good;
 
 inline std::unique_ptr<Ledger> opened(const std::string& path, const LedgerOptions& options = {}) {
   return good(Ledger::open(path, options));
