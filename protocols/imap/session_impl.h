@@ -79,6 +79,7 @@ struct Session::Impl {
   bool secure = false, cleartext_allowed = false;
   bool tls_due = false;  // STARTTLS was answered OK: nothing may come before begin_tls()
   bool greeting_begun = false;
+  bool inside = false;  // PREAUTH or a login was answered OK
 
   std::uint64_t next_id = 1;
   std::deque<Pending> pending;

@@ -55,7 +55,7 @@ Result<std::optional<Event>> Session::Impl::next() {
 }
 
 // Before login no mailbox exists: what a server, or somebody in its place, says of one then is not believed.
-bool Session::Impl::muted() const { return state == State::NotAuthenticated && planned == State::NotAuthenticated; }
+bool Session::Impl::muted() const { return !inside && (planned == State::NotAuthenticated || planned == State::Logout); }
 
 Result<std::optional<Event>> Session::Impl::on_line() {
   const std::string_view content = std::string_view(reader.line().text).substr(reader.content());
@@ -85,6 +85,7 @@ Result<std::optional<Event>> Session::Impl::on_greeting(StatusText status) {  //
     state = State::Authenticated;
   else
     state = State::Logout;  // BYE; some servers say NO or BAD
+  inside = state == State::Authenticated;
   planned = state;
   learn_from(status);
   return std::optional<Event>(Greeting{std::move(status)});
@@ -171,6 +172,7 @@ void Session::Impl::completed(const Pending& command, const StatusText& status) 
 }
 
 void Session::Impl::logged_in(const Pending& command, const StatusText& status) {
+  inside = true;
   if (state == State::NotAuthenticated) state = State::Authenticated;
   // RFC 9051 §6.2.2: what was said before login is out of date, unless it was said anew meanwhile.
   if (status.code == "CAPABILITY")

@@ -412,4 +412,8 @@ TEST_CASE("BYE at any time") {
     C: !BYE
   )T",
                 {UidFetch{"1", "BODY.PEEK[]", std::nullopt, false}, Noop{}});
+  // What is said of mailboxes behind it is believed only inside.
+  play_selected("S: * BYE\nS: * 3 EXISTS\nE: BYE BYE\nE: EXISTS 3");
+  play("S: * OK hi\nS: * BYE\nS: * 3 EXISTS\nE: GREETING OK hi\nE: BYE BYE");
+  play("S: * BYE\nS: * 3 EXISTS\nE: GREETING BYE");
 }
