@@ -55,7 +55,9 @@ Result<std::optional<Event>> Session::Impl::next() {
 }
 
 // Before login no mailbox exists: what a server, or somebody in its place, says of one then is not believed.
-bool Session::Impl::muted() const { return !inside && (planned == State::NotAuthenticated || planned == State::Logout); }
+bool Session::Impl::muted() const {
+  return !inside && (planned == State::NotAuthenticated || planned == State::Logout);
+}
 
 Result<std::optional<Event>> Session::Impl::on_line() {
   const std::string_view content = std::string_view(reader.line().text).substr(reader.content());
