@@ -226,6 +226,10 @@ std::string metrics(const service::SystemView& view, std::size_t connections) {
   one("jobs_running", "gauge", "Jobs that are running.", view.load.running);
   one("jobs_queued", "gauge", "Jobs that are due and wait for a worker.", view.load.queued);
   one("schedule_lag_seconds", "gauge", "How late the job is that has waited longest.", view.load.lag);
+  one("watched_accounts", "gauge", "Accounts whose server is to tell of new mail.", view.watched.wanted);
+  one("watched_connections", "gauge", "Connections that wait for new mail.", view.watched.listening);
+  one("watched_news_total", "counter", "News that servers have told.", view.watched.heard);
+  one("watched_lost_total", "counter", "Waiting connections that went away.", view.watched.lost);
   one("disk_free_bytes", "gauge", "Octets free where mail goes.", view.disk_free);
   one("resident_memory_bytes", "gauge", "Memory of this process.", view.memory);
   one("http_connections", "gauge", "Open connections to this service.", connections);

@@ -15,7 +15,7 @@ constexpr std::array<const char*, 5> kPhases{"connecting", "looking", "fetching"
 constexpr std::array<const char*, 3> kSecurity{"tls", "starttls", "cleartext"};
 constexpr std::array<const char*, 3> kRunKinds{"collect", "preview", "verify"};
 constexpr std::array<const char*, 6> kRunStates{"queued", "running", "complete", "incomplete", "stopped", "failed"};
-constexpr std::array<const char*, 3> kCauses{"schedule", "person", "retry"};
+constexpr std::array<const char*, 4> kCauses{"schedule", "person", "retry", "push"};
 constexpr std::array<const char*, 5> kEventKinds{"job", "progress", "run", "account", "log"};
 constexpr std::array<const char*, 3> kLevels{"info", "warning", "error"};
 
@@ -106,6 +106,7 @@ json to_json(const service::JobView& view) {
   set_if(out, "error", clean(row.error));
   set_if(out, "advice", row.advice);
   set_if(out, "failing_since", row.failing_since);
+  if (view.now.listening) out["listening"] = true;
   if (view.now.progress) out["progress"] = to_json(*view.now.progress);
   return out;
 }
@@ -217,6 +218,7 @@ json to_json(const service::SystemView& view) {
           {"running", view.load.running},
           {"queued", view.load.queued},
           {"workers", view.workers},
+          {"listening", view.watched.listening},
           {"memory", view.memory},
           {"key", view.key_generated ? "generated" : "given"}};
 }

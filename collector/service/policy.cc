@@ -59,7 +59,7 @@ Accepted read(std::string_view text, const std::string& what, const std::map<std
   return accepted();
 }
 
-constexpr std::array<const char*, 3> kKinds{"every", "hours", "once"};
+constexpr std::array<const char*, 4> kKinds{"every", "hours", "once", "push"};
 
 }  // namespace
 
@@ -120,7 +120,7 @@ Accepted read_schedule(std::string_view text, Schedule& into) {
                         }}});
   if (!outcome) return outcome;
   const auto found = std::ranges::find(kKinds, kind);
-  if (found == kKinds.end()) return invalid("schedule.kind", "schedule.kind is every, hours or once");
+  if (found == kKinds.end()) return invalid("schedule.kind", "schedule.kind is every, hours, once or push");
   schedule.when = static_cast<When>(found - kKinds.begin());
   std::ranges::sort(hours);
   hours.erase(std::ranges::unique(hours).begin(), hours.end());
@@ -133,7 +133,7 @@ Accepted read_schedule(std::string_view text, Schedule& into) {
 
 std::string to_json(const Schedule& schedule) {
   json out{{"kind", kKinds.at(static_cast<std::size_t>(schedule.when))}};
-  if (schedule.when == When::Every) out["minutes"] = schedule.minutes;
+  if (schedule.when == When::Every || schedule.when == When::Push) out["minutes"] = schedule.minutes;
   if (schedule.when == When::Hours) out["hours"] = schedule.hours;
   return out.dump();
 }
@@ -178,6 +178,7 @@ std::optional<std::int64_t> next_run(const Schedule& schedule, std::int64_t now,
   switch (schedule.when) {
     case When::Once:
       return std::nullopt;
+    case When::Push:
     case When::Every: {
       const auto period = static_cast<std::int64_t>(schedule.minutes) * 60;
       return now + period + static_cast<std::int64_t>(spread * static_cast<double>(period) / 10);

@@ -24,11 +24,11 @@ struct JobPolicy {
   bool operator==(const JobPolicy&) const = default;
 };
 
-enum class When { Every, Hours, Once };
+enum class When { Every, Hours, Once, Push };
 
 struct Schedule {
   When when = When::Every;
-  unsigned minutes = 15;        // Every
+  unsigned minutes = 15;        // Every; Push: between the polls that verify what is heard
   std::vector<unsigned> hours;  // Hours: of the day, UTC, ascending
   bool operator==(const Schedule&) const = default;
 };

@@ -13,6 +13,7 @@
 #include "collector/collect.h"
 #include "collector/report_text.h"
 #include "collector/verify.h"
+#include "protocols/base/text.h"
 
 namespace mailhaul::service {
 
@@ -68,6 +69,7 @@ Ran collected(const collector::Job& job, const sync::EventSink& events, const st
                                                        : RunState::Incomplete;
   for (const auto& box : report->mailboxes) {
     ran.held += box.held.empty() ? 0 : 1;
+    if (equal_ignoring_case(box.name, "INBOX")) ran.delivered_inbox += box.count.delivered;
     ran.changed = ran.changed ||
                   box.flags + box.removed + box.marked + box.adopted + box.rebound + box.moved + box.deleted > 0 ||
                   !box.renamed_from.empty();

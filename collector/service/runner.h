@@ -39,6 +39,7 @@ struct Ran {
   std::string error, advice;
   std::string report;    // JSON
   bool changed = false;  // something at the destination, or something to tell
+  std::uint64_t delivered_inbox = 0;
   std::size_t held = 0;  // mailboxes whose removals wait for a person
 };
 

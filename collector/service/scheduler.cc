@@ -44,7 +44,13 @@ std::string counts_json(const Counts& c, std::size_t held) {
 
 Scheduler::Scheduler(registry::Registry& registry, const Ground& ground, EventLog& events, const Clock& clock,
                      SchedulerSettings settings)
-    : registry_(registry), ground_(ground), events_(events), clock_(clock), settings_(settings) {}
+    : registry_(registry),
+      ground_(ground),
+      events_(events),
+      clock_(clock),
+      settings_(settings),
+      watcher_([this](Id account, const std::stop_token& stop) { return open_watch(account, stop); },
+               [this](Id account, bool mail) { heard(account, mail); }, clock, settings.watcher) {}
 
 Scheduler::~Scheduler() { stop(); }
 
@@ -60,7 +66,8 @@ Done Scheduler::start() {
     if (jobs->size() < page.limit) break;
     page.after = jobs->back().id;
   }
-  for (std::size_t n = 0; n < settings_.workers; ++n) threads_.emplace_back([this] { work(); });
+  for (std::size_t n = 0; n < settings_.workers; ++n) threads_.emplace_back([this] { work(false); });
+  for (std::size_t n = 0; n < settings_.express; ++n) threads_.emplace_back([this] { work(true); });
   threads_.emplace_back([this] { keep_slices(); });
   return done();
 }
@@ -72,6 +79,7 @@ void Scheduler::stop() {
     for (auto& [id, entry] : entries_) entry.stop.request_stop();
   }
   woken_.notify_all();
+  watcher_.stop();
   for (auto& thread : threads_) thread.join();
   threads_.clear();
 }
@@ -89,6 +97,7 @@ Done Scheduler::load_job(Id job, bool at_start) {
   const std::lock_guard lock(mutex_);
   if (!*row) {
     if (const auto it = entries_.find(job); it != entries_.end()) {
+      listen_for(it->second, false, false);
       it->second.stop.request_stop();
       if (!it->second.running) entries_.erase(it);
     }
@@ -101,6 +110,9 @@ Done Scheduler::load_job(Id job, bool at_start) {
   const bool fresh = entry.row.id == 0;
   const bool rescheduled = !fresh && (entry.row.schedule != (*row)->schedule || entry.row.version != (*row)->version);
   entry.row = **row;
+  Schedule schedule;
+  (void)read_schedule(entry.row.schedule, schedule);
+  entry.when = schedule.when;
   if (*account) {
     auto source = collector::parse_source((*account)->source);
     entry.host = source ? source->host : (*account)->source;
@@ -115,6 +127,7 @@ Done Scheduler::load_job(Id job, bool at_start) {
     entry.due = std::min(entry.due, now);
   }
   if (entry.row.paused && entry.running) entry.stop.request_stop();
+  listen_for(entry, true, rescheduled);
   return done();
 }
 
@@ -163,13 +176,15 @@ bool Scheduler::wants(const Entry& entry, std::int64_t now) const {
   return !entry.row.paused && !entry.row.finished && entry.due <= now;
 }
 
-Scheduler::Entry* Scheduler::most_urgent(std::int64_t now) {
+Scheduler::Entry* Scheduler::most_urgent(std::int64_t now, bool express) {
   Entry* best = nullptr;
-  const auto rank = [](const Entry& e) { return e.extra.empty() && e.row.wanted.empty(); };
+  const auto rank = [](const Entry& e) { return e.extra.empty() && e.row.wanted.empty() && !e.pushed; };
   for (auto& [id, entry] : entries_) {
     if (!wants(entry, now) || busy_destinations_.contains(entry.row.destination)) continue;
-    if (const auto busy = busy_hosts_.find(entry.host); busy != busy_hosts_.end() && busy->second >= settings_.per_host)
-      continue;
+    // The first collection of an account is long: not on the fast lane.
+    if (express && (!entry.pushed || entry.last_success == 0)) continue;
+    const auto most = settings_.per_host + (entry.pushed ? settings_.express : 0);
+    if (const auto busy = busy_hosts_.find(entry.host); busy != busy_hosts_.end() && busy->second >= most) continue;
     if (!best || std::pair(rank(entry), entry.due) < std::pair(rank(*best), best->due)) best = &entry;
   }
   return best;
@@ -188,7 +203,11 @@ Result<Scheduler::Task> Scheduler::prepare(Entry& entry) {
   } else {
     task.order.wish = read_wish(entry.row.wanted);
     task.wished = !entry.row.wanted.empty();
-    task.run.cause = task.wished ? Cause::Person : entry.row.failures > 0 ? Cause::Retry : Cause::Schedule;
+    task.pushed = std::exchange(entry.pushed, false);
+    task.run.cause = task.wished              ? Cause::Person
+                     : entry.row.failures > 0 ? Cause::Retry
+                     : task.pushed            ? Cause::Push
+                                              : Cause::Schedule;
   }
   task.run.job = entry.row.id;
   task.run.started = clock_.unix_seconds();
@@ -204,10 +223,10 @@ Result<Scheduler::Task> Scheduler::prepare(Entry& entry) {
   return task;
 }
 
-std::optional<Scheduler::Task> Scheduler::take(std::unique_lock<std::mutex>& lock) {
+std::optional<Scheduler::Task> Scheduler::take(std::unique_lock<std::mutex>& lock, bool express) {
   for (;;) {
     if (stopping_) return std::nullopt;
-    auto* entry = most_urgent(clock_.unix_seconds());
+    auto* entry = most_urgent(clock_.unix_seconds(), express);
     if (!entry) {
       woken_.wait_for(lock, std::chrono::seconds(1));
       continue;
@@ -224,7 +243,7 @@ std::optional<Scheduler::Task> Scheduler::take(std::unique_lock<std::mutex>& loc
       continue;
     }
     entry->running = true;
-    entry->sliced = entry->cancelled = false;
+    entry->sliced = entry->cancelled = entry->again = entry->again_for_mail = false;
     entry->stop = std::stop_source();
     entry->meter = std::make_shared<ProgressMeter>(clock_);
     entry->began = clock_.steady();
@@ -237,15 +256,18 @@ std::optional<Scheduler::Task> Scheduler::take(std::unique_lock<std::mutex>& loc
   }
 }
 
-void Scheduler::work() {
+void Scheduler::work(bool express) {
   for (;;) {
     std::optional<Task> task;
     {
       std::unique_lock lock(mutex_);
-      task = take(lock);
+      task = take(lock, express);
     }
     if (!task) return;
+    const auto account = task->order.account.id;
+    watcher_.make_room(account);
     const auto ran = run(*task);
+    watcher_.run_ended(account, ran.state == RunState::Failed && ran.retry == Retry::Later && ran.wait > 0);
     settle(*task, ran);
     woken_.notify_all();
   }
@@ -268,6 +290,7 @@ void Scheduler::keep_slices() {
       for (auto& [id, entry] : entries_)
         if (entry.due != kNever && entry.due != 0) entry.due += shifted;
     }
+    make_way(steady);
     const auto running = std::ranges::count_if(entries_, [](const auto& e) { return e.second.running; });
     if (static_cast<std::size_t>(running) < settings_.workers) continue;
     const auto waits = [&](const auto& e) { return wants(e.second, now); };
@@ -375,6 +398,7 @@ void Scheduler::settle(const Task& task, const Ran& ran) {
   if (it == entries_.end()) return;
   it->second.running = false;
   it->second.meter.reset();
+  run_again(it->second);
   if (row.id != 0)
     events_.add({.kind = EventKind::Run, .owner = task.order.account.owner, .job = task.job, .run = row.id});
   tell(it->second.row, &it->second);
@@ -402,13 +426,14 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
       }
       counts = counts_json(sum, held);
     }
+  const auto poll = next_poll(task, ran, schedule, now);
   std::int64_t due = kNever;
   const auto apply_to = [&](JobRow& row) {
     row.counts = counts;
     if (task.wished && row.wanted == before.wanted) row.wanted.clear();
     if (run != 0) row.last_run = run;
     if (ran.state == RunState::Stopped) {
-      due = sliced ? now : next_run(schedule, now, spread(task.job)).value_or(now + 60);
+      due = sliced ? now : poll.value_or(now + 60);
       row.next_run = sliced ? 0 : due;
       return;
     }
@@ -428,7 +453,7 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
     row.advice.clear();
     row.last_success = now;
     row.finished = schedule.when == When::Once && ran.state == RunState::Complete;
-    due = row.next_run = next_run(schedule, now, spread(task.job)).value_or(row.finished ? kNever : now + 600);
+    due = row.next_run = poll.value_or(row.finished ? kNever : now + 600);
   };
   auto after = before;
   apply_to(after);

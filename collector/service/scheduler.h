@@ -19,14 +19,17 @@
 #include "collector/service/events.h"
 #include "collector/service/progress_meter.h"
 #include "collector/service/runner.h"
+#include "collector/service/watcher.h"
 
 namespace mailhaul::service {
 
 struct SchedulerSettings {
   std::size_t workers = 16;
   std::size_t per_host = 4;
+  std::size_t express = 2;  // workers that only fetch mail that was told of
   std::chrono::seconds slice{600};
   std::uint64_t disk_reserve = 256U << 20;  // octets that stay free at a destination
+  WatcherSettings watcher;
 };
 
 struct Totals {  // since the process began; counters for monitoring
@@ -54,6 +57,7 @@ class Scheduler {
     std::int64_t next_run = 0;
     std::int64_t last_success = 0;
     std::optional<Progress> progress;  // while it runs
+    bool listening = false;            // its server tells of new mail
   };
   [[nodiscard]] Now now(registry::Id job) const;
   struct Load {
@@ -62,6 +66,7 @@ class Scheduler {
   };
   [[nodiscard]] Load load() const;
   [[nodiscard]] Totals totals() const;
+  [[nodiscard]] Watcher::Load watched() const { return watcher_.load(); }
   [[nodiscard]] const SchedulerSettings& settings() const { return settings_; }
 
  private:
@@ -72,6 +77,10 @@ class Scheduler {
     bool running = false;
     bool sliced = false;  // stopped to let others run
     bool cancelled = false;
+    When when = When::Every;
+    bool pushed = false;                         // its server has told of new mail
+    bool again = false, again_for_mail = false;  // … while it ran
+    std::chrono::steady_clock::time_point pushed_at{};
     std::int64_t last_success = 0;
     std::stop_source stop;
     std::shared_ptr<ProgressMeter> meter;
@@ -82,15 +91,15 @@ class Scheduler {
     registry::Id job = 0;
     Order order;
     registry::RunRow run;  // id 0: a row is written only if there is something to tell
-    bool wished = false;
+    bool wished = false, pushed = false;
     std::shared_ptr<ProgressMeter> meter;
     std::stop_token stop;
     std::string host;
   };
-  void work();
+  void work(bool express);
   void keep_slices();
-  std::optional<Task> take(std::unique_lock<std::mutex>& lock);
-  Entry* most_urgent(std::int64_t now);
+  std::optional<Task> take(std::unique_lock<std::mutex>& lock, bool express);
+  Entry* most_urgent(std::int64_t now, bool express);
   [[nodiscard]] bool wants(const Entry& entry, std::int64_t now) const;
   Result<Task> prepare(Entry& entry);
   Ran run(Task& task);
@@ -100,6 +109,12 @@ class Scheduler {
   [[nodiscard]] JobState state_of(const Entry& entry, std::int64_t now) const;
   [[nodiscard]] double spread(registry::Id job) const;
   Done load_job(registry::Id job, bool at_start);
+  Result<std::unique_ptr<client::Watch>> open_watch(registry::Id account, const std::stop_token& stop);
+  void listen_for(const Entry& entry, bool there, bool anew);
+  void heard(registry::Id account, bool mail);
+  void run_again(Entry& entry);
+  void make_way(std::chrono::steady_clock::time_point now);
+  std::optional<std::int64_t> next_poll(const Task& task, const Ran& ran, const Schedule& schedule, std::int64_t now);
 
   registry::Registry& registry_;
   const Ground ground_;
@@ -113,7 +128,9 @@ class Scheduler {
   std::map<std::string, std::size_t> busy_hosts_;
   bool stopping_ = false;
   Totals totals_;
+  std::map<registry::Id, std::set<registry::Id>> listeners_;  // account → its jobs of kind push
   std::vector<std::thread> threads_;
+  Watcher watcher_;  // last: its threads use the rest
 };
 
 }  // namespace mailhaul::service

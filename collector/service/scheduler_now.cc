@@ -44,6 +44,7 @@ Scheduler::Now Scheduler::now(Id job) const {
   now.state = state_of(entry, clock_.unix_seconds());
   now.next_run = entry.due == kNever || entry.row.paused ? 0 : entry.due;
   now.last_success = entry.last_success;
+  now.listening = entry.when == When::Push && watcher_.listening(entry.row.account);
   if (entry.running && entry.meter) now.progress = entry.meter->now();
   return now;
 }

@@ -215,6 +215,7 @@ SystemView Service::system() {
     }
   out.load = scheduler_->load();
   out.totals = scheduler_->totals();
+  out.watched = scheduler_->watched();
   out.workers = settings_.scheduler.workers;
   out.key_generated = secrets_->generated();
   return out;

@@ -110,6 +110,7 @@ struct SystemView {
   Scheduler::Load load;
   Totals totals;
   std::size_t workers = 0;
+  Watcher::Load watched;
   bool key_generated = true;
 };
 

@@ -40,6 +40,7 @@ class Connection {
   // Replaces the transport by what `wrap` makes of it.
   Done rewrap(const std::function<Result<std::unique_ptr<net::Transport>>(std::unique_ptr<net::Transport>)>& wrap);
 
+  std::unique_ptr<net::Transport> take_transport() { return std::move(transport_); }  // the end of this object
   [[nodiscard]] net::Transport& transport() { return *transport_; }
   [[nodiscard]] const net::Transport& transport() const { return *transport_; }
   [[nodiscard]] const std::string& first_octets() const { return first_; }  // at most 64 of the connection

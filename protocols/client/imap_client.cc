@@ -107,6 +107,20 @@ Result<imap::StatusText> ImapClient::command(const imap::Command& command, Liste
 
 bool ImapClient::usable() const { return !impl_->broken; }
 
+Result<ImapClient::Parts> ImapClient::release() {
+  if (impl_->broken) return used_up().in(impl_->place);
+  impl_->broken = true;
+  bool news = false;
+  for (;;) {  // what has come already lies in a buffer that stays here
+    auto event = impl_->connection.next();
+    if (!event) return event.error().in(impl_->place);
+    if (!*event) break;
+    if (const auto* bye = std::get_if<imap::Bye>(&**event)) return said_bye(bye->status).in(impl_->place);
+    news = news || std::holds_alternative<imap::Exists>(**event) || std::holds_alternative<imap::StatusEntry>(**event);
+  }
+  return Parts{std::move(impl_->connection.session), impl_->connection.take_transport(), news};
+}
+
 void ImapClient::logout() {
   // Whether it arrives makes no difference: the connection goes away either way.
   if (impl_->broken || !impl_->connection.submit(imap::Logout{})) return;

@@ -133,6 +133,15 @@ class ImapClient {
   // False after an Error that has left the stream at an unknown point.
   [[nodiscard]] bool usable() const;
 
+  // What is left of a client that is given up: for whoever goes on without blocking (watch.h). `news`: the server has
+  // said something about the mailbox that nobody has heard.
+  struct Parts {
+    imap::Session session;
+    std::unique_ptr<net::Transport> transport;
+    bool news = false;
+  };
+  Result<Parts> release();
+
   // Says LOGOUT and closes without waiting for the answer.
   void logout();
 

@@ -68,9 +68,12 @@ struct UidSearch {       // §6.4.4
   std::string returns;   // "ALL COUNT" → RETURN (…), RFC 4731; empty: plain SEARCH
 };
 struct Idle {};  // RFC 2177; ended by Session::end_idle()
+struct Notify {  // RFC 5465
+  std::string events;  // "SET (selected (MessageNew MessageExpunge))", "NONE"
+};
 
 using Command = std::variant<Capability, Noop, Logout, StartTls, Login, Authenticate, Id, Enable, Compress, Namespace,
-                             List, Lsub, Status, Examine, UidFetch, UidSearch, Idle>;
+                             List, Lsub, Status, Examine, UidFetch, UidSearch, Idle, Notify>;
 
 // "UID FETCH", "LOGIN": for logs and errors; never an argument.
 std::string_view name_of(const Command& command);

@@ -162,6 +162,7 @@ struct Arguments {
     if (c.vanished && !c.changed_since) to.refuse("VANISHED without CHANGEDSINCE");  // RFC 7162 §3.2.6
     if (c.changed_since) to.word("(CHANGEDSINCE ").number(c.changed_since->value).put(c.vanished ? " VANISHED)" : ")");
   }
+  void operator()(const Notify& c) const { to.word("").grammar(c.events, "a NOTIFY event"); }
   void operator()(const UidSearch& c) const {
     if (!c.returns.empty()) to.word("RETURN (").grammar(c.returns, "a search return option").put(")");
     to.word("").grammar(c.criteria, "a search criterion");

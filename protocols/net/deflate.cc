@@ -100,6 +100,7 @@ Result<Moved> DeflateTransport::move(std::string_view out, std::span<char> in, m
     waiting_.erase(0, inner->sent);
     if (!room.empty()) give(inner->received);
     closed_ = inner->closed;
+    if (idle == milliseconds::zero() && inner->sent + inner->received == 0 && !closed_) return moved;
   }
 }
 

@@ -63,8 +63,10 @@ Socket::Socket(Descriptor fd, std::stop_token stop) : fd_(std::move(fd)), stop_(
   // Commands are small and someone waits for the answer; a peer that vanished while we listen is found by the kernel.
   ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  const int idle = 60;
+  const int idle = 60, between = 20, probes = 4;
   ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof between);
+  ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
   const int flags = ::fcntl(fd_.get(), F_GETFL);
   if (flags >= 0) ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK);
 }
@@ -122,6 +124,7 @@ Result<net::Moved> TcpTransport::move(std::string_view out, std::span<char> in, 
     if (moved.sent > 0 || moved.received > 0 || moved.closed) return moved;
     if (error != 0) return connection_lost(std::generic_category().message(error));
     if (out.empty() && in.empty()) return moved;
+    if (idle == milliseconds::zero()) return moved;
     if (Done ready = socket_->wait(!in.empty(), !out.empty(), deadline, idle); !ready) return ready.error();
   }
 }

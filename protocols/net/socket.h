@@ -84,6 +84,7 @@ class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(std::unique_ptr<Socket> socket) : socket_(std::move(socket)) {}
   Result<net::Moved> move(std::string_view out, std::span<char> in, std::chrono::milliseconds idle) override;
+  [[nodiscard]] int descriptor() const override { return socket_->descriptor(); }
   [[nodiscard]] std::string security() const override { return "none"; }
   std::unique_ptr<Socket> release() { return std::move(socket_); }
 

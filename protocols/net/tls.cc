@@ -103,6 +103,7 @@ class TlsTransport final : public Transport {
 
   Done handshake(const Endpoint& endpoint, const ConnectOptions& options);
   Result<Moved> move(std::string_view out, std::span<char> in, milliseconds idle) override;
+  [[nodiscard]] int descriptor() const override { return socket_->descriptor(); }
   [[nodiscard]] ChannelBinding channel_binding() const override;
   [[nodiscard]] std::string security() const override {
     return std::string(SSL_get_version(ssl_.get())) + " " + SSL_get_cipher_name(ssl_.get());
@@ -277,7 +278,7 @@ Result<Moved> TlsTransport::move(std::string_view out, std::span<char> in, milli
     // An error behind octets waits for the next move, so that a last BYE is heard.
     if (moved.sent > 0 || moved.received > 0 || moved.closed) return moved;
     if (failed_) return connection_lost(why_);
-    if (out.empty() && in.empty()) return moved;
+    if ((out.empty() && in.empty()) || idle == milliseconds::zero()) return moved;
     if (wire_.octets != before) deadline = steady_clock::now() + idle;
     const bool readable = reading == Outcome::WantsRead || writing == Outcome::WantsRead;
     const bool writable = reading == Outcome::WantsWrite || writing == Outcome::WantsWrite;

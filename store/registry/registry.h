@@ -79,7 +79,7 @@ struct JobRow {
 
 enum class RunKind { Collect, Preview, Verify };                                 // stored
 enum class RunState { Queued, Running, Complete, Incomplete, Stopped, Failed };  // stored
-enum class Cause { Schedule, Person, Retry };                                    // stored
+enum class Cause { Schedule, Person, Retry, Push };                                    // stored
 
 struct RunRow {
   Id id = 0, job = 0;

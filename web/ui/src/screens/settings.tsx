@@ -60,8 +60,8 @@ export function Settings({ id }: { id: number }) {
           <h2 class="minor">{t('schedule')}</h2>
           <div class="grid">
             <Field label={t('schedule.kind')}>{(attributes) => <select {...attributes} value={schedule.kind} onChange={(event) => keep({ ...now, schedule: { kind: event.currentTarget.value as Schedule['kind'], minutes: 15, hours: [2] } })}>
-              {(['every', 'hours', 'once'] as const).map((one) => <option key={one} value={one}>{t(`schedule.${one}`)}</option>)}</select>}</Field>
-            {schedule.kind === 'every' && <Field label={t('minutes')}>{(attributes) => <input {...attributes} type="number" min={1} max={10080} required value={schedule.minutes ?? 15} onInput={(event) => keep({ ...now, schedule: { kind: 'every', minutes: Number(event.currentTarget.value) } })} />}</Field>}
+              {(['every', 'push', 'hours', 'once'] as const).map((one) => <option key={one} value={one}>{t(`schedule.${one}`)}</option>)}</select>}</Field>
+            {(schedule.kind === 'every' || schedule.kind === 'push') && <Field label={t('minutes')}>{(attributes) => <input {...attributes} type="number" min={1} max={10080} required value={schedule.minutes ?? 15} onInput={(event) => keep({ ...now, schedule: { kind: schedule.kind, minutes: Number(event.currentTarget.value) } })} />}</Field>}
             {schedule.kind === 'hours' && <Field label={t('hours')} hint={t('hours.hint')}>{(attributes) => <input {...attributes} required pattern="[0-9 ,]+" value={(schedule.hours ?? []).join(', ')} onChange={(event) => keep({ ...now, schedule: { kind: 'hours', hours: [...new Set(event.currentTarget.value.split(/[ ,]+/).filter(Boolean).map(Number))].filter((one) => one >= 0 && one < 24) } })} />}</Field>}
           </div>
           <h2 class="minor">{t('rules')}</h2>
