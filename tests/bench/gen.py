@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Deterministic synthetic mail, written straight into a Dovecot Maildir++ store.
 
-    gen.py SET DIRECTORY      SET: a | s | b | c | d (see SETS); the directory must not exist
+    gen.py SET DIRECTORY      SET: a | s | b | c | d | p (see SETS); the directory must not exist
 
 Same set, same octets, same UIDs, same UIDVALIDITY, same dates, on every machine (seeded random.Random only). Files are
 stored with CRLF line ends, so that the server sends them as they lie. About 5 % of the UIDs are left out, as in a
@@ -25,6 +25,7 @@ SETS = {  # name: (messages, kind, layout)
     "b": (5000, "realistic", "tree"),   # lognormal, median 8 KB, up to 8 MB
     "c": (200000, "tiny", "one"),       # one mailbox
     "d": (5000, "tiny", "many"),        # 1,000 mailboxes of 5
+    "p": (5000, "small", "one"),        # for POP3
 }
 TREE = [  # mailbox, weight
     ("INBOX", 30), ("Sent", 12), ("Drafts", 1), ("Trash", 5), ("Archive/2023", 14), ("Archive/2024", 12),

@@ -7,7 +7,7 @@ import pathlib
 
 
 class Tool:
-    needs_first = True
+    pop3 = False
     settle = 0.3  # seconds between two runs
 
     def __init__(self, lab, user, port, tls, folder):
@@ -99,7 +99,7 @@ class Mailhaul(Tool):
         return {"MAILHAUL_SOURCE_PASSWORD": self.lab.password}
 
     def command(self, phase):
-        url = f"imap{'s' if self.tls else ''}://{self.user}@localhost:{self.port}"
+        url = f"{'pop3' if self.pop3 else 'imap'}{'s' if self.tls else ''}://{self.user}@localhost:{self.port}"
         trust = ["--ca-file", self.lab.ca_file] if self.tls else ["--allow-plaintext"]
         return [self.lab.mailhaul, "collect", url, f"maildir:{self.folder / 'mail'}", "--json", *trust, *self.options]
 
@@ -108,5 +108,57 @@ class MailhaulFour(Mailhaul):
     options = ["--connections", "4"]
 
 
-TOOLS = {"mailhaul": Mailhaul, "mailhaul-c4": MailhaulFour, "raw": Raw, "raw-files": RawFiles, "raw-files-syncfs": RawFilesSyncfs,
+class MailhaulPop(Mailhaul):
+    pop3 = True
+
+
+class Mpop(Tool):
+    """Pipelines in bursts; leaves the mail where it is, as all of them here."""
+    pop3 = True
+
+    def setup(self):
+        for folder in ("cur", "new", "tmp"):
+            (self.folder / "mail" / folder).mkdir(parents=True)
+        rc = self.folder / "rc"
+        rc.write_text(f"""account lab
+host localhost
+port {self.port}
+user {self.user}
+password {self.lab.password}
+auth user
+tls on
+tls_starttls off
+tls_trust_file {self.lab.ca_file}
+keep on
+received_header off
+timeout 300
+uidls_file {self.folder}/uidls
+delivery maildir {self.folder}/mail
+""")
+        rc.chmod(0o600)
+
+    def command(self, phase):
+        return ["mpop", "-C", self.folder / "rc", "-q", "lab"]
+
+
+class Fetchmail(Tool):
+    """Hands each message to a program of its own: the smallest that makes a Maildir, without any sync."""
+    pop3 = True
+
+    def setup(self):
+        (self.folder / "mail").mkdir()
+        rc = self.folder / "rc"
+        rc.write_text(f"""set no bouncemail
+set idfile "{self.folder}/ids"
+poll localhost service {self.port} protocol pop3 uidl timeout 300
+  username "{self.user}" password "{self.lab.password}" keep no rewrite mda "{self.lab.program('deliver')} {self.folder}/mail"
+  ssl sslcertfile "{self.lab.ca_file}" sslcertck
+""")
+        rc.chmod(0o600)
+
+    def command(self, phase):
+        return ["fetchmail", "-s", "-f", self.folder / "rc", "--pidfile", self.folder / "pid"]
+
+
+TOOLS = {"mailhaul": Mailhaul, "mailhaul-pop": MailhaulPop, "mpop": Mpop, "fetchmail": Fetchmail, "mailhaul-c4": MailhaulFour, "raw": Raw, "raw-files": RawFiles, "raw-files-syncfs": RawFilesSyncfs,
          "mbsync": Mbsync, "mbsync-nofsync": MbsyncNoFsync}
