@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "protocols/base/text.h"
+#include "protocols/client/authentication.h"
 #include "protocols/client/login.h"
-#include "protocols/sasl/mechanism.h"
 
 namespace mailhaul::client {
 namespace {
@@ -16,64 +16,48 @@ using imap::StatusText;
 
 constexpr std::string_view kLoginCommand = "";  // among the names of mechanisms
 
-class Authentication {
+class ImapSpeaker {
  public:
-  Authentication(Connection& connection, const Account& account)
-      : connection_(connection), session_(connection.session), account_(account) {}
-
-  Done run() {
-    who_ = {account_.user, account_.authzid,       account_.password,     {},
-            false,         account_.endpoint.host, account_.endpoint.port};
-    if (session_.secure()) {
-      net::ChannelBinding from_tls = connection_.transport().channel_binding();
-      binding_ = {std::move(from_tls.exporter), std::move(from_tls.end_point)};
-      who_.certificate = from_tls.certificate;
-    }
-    if (!account_.token) return try_all();
-    who_.password = Secret();
-    for (const bool again : {false, true}) {
-      Result<Secret> token = account_.token(who_.token);
-      if (!token) return token.error();
-      who_.token = *std::move(token);
-      Done in = try_all();
-      // A token can be refused before its time; once more with a fresh one tells that from a lost consent.
-      if (in || again || !token_refused_) return in;
-    }
-    return done();
-  }
-
- private:
   struct Answer {
     StatusText status;
     bool proved = true;  // the server knows whether the secret is right
     std::string said;
   };
 
-  Done try_all();
-  std::vector<std::string> ways() const;
+  ImapSpeaker(Connection& connection, const Account& account)
+      : connection_(connection),
+        session_(connection.session),
+        account_(account),
+        self_(account, connection.transport(), connection.session.secure()) {}
+
+  [[nodiscard]] sasl::Credentials& who() { return self_.who; }
+  [[nodiscard]] std::vector<std::string> ways() const;
   [[nodiscard]] Error no_way() const;
+  Result<Answer> attempt(const std::string& way) { return way == kLoginCommand ? by_login() : by_mechanism(way); }
+  [[nodiscard]] static bool let_in(const Answer& answer) { return answer.status.condition == Condition::Ok; }
+  [[nodiscard]] bool other_way_may_work(const Answer& answer) const;
+  [[nodiscard]] static bool about_token(const Answer& answer) { return answer.status.condition == Condition::No; }
+  [[nodiscard]] Error refused(const Answer& answer) const {
+    return login_refused(answer.status, account_, answer.said, self_.who.token);
+  }
+
+ private:
   Result<Answer> by_login();
   Result<Answer> by_mechanism(const std::string& name);
-  [[nodiscard]] Error refused(const Answer& answer) const {
-    return login_refused(answer.status, account_, answer.said, who_.token);
-  }
-  [[nodiscard]] bool other_way_may_work(const Answer& answer) const;
   [[nodiscard]] bool login_allowed() const {
-    return !session_.has("LOGINDISABLED") && account_.authzid.empty() && !who_.password.empty();
+    return !session_.has("LOGINDISABLED") && self_.who.authzid.empty() && !self_.who.password.empty();
   }
 
   Connection& connection_;
   imap::Session& session_;
   const Account& account_;
-  sasl::Credentials who_;
-  sasl::Binding binding_;
-  bool token_refused_ = false;
+  Identity self_;
 };
 
 // The LOGIN command is one round trip, the mechanism LOGIN is three.
-std::vector<std::string> Authentication::ways() const {
+std::vector<std::string> ImapSpeaker::ways() const {
   const auto offers = [&](std::string_view name) { return session_.has("AUTH=" + std::string(name)); };
-  std::vector<std::string> out = sasl::choose(offers, who_, binding_);
+  std::vector<std::string> out = sasl::choose(offers, self_.who, self_.binding);
   if (!login_allowed()) return out;
   out.insert(std::find(out.begin(), out.end(), "LOGIN"), std::string(kLoginCommand));
   // Exchange takes "domain\user/mailbox" by the LOGIN command only.
@@ -85,7 +69,7 @@ std::vector<std::string> Authentication::ways() const {
   return out;
 }
 
-Error Authentication::no_way() const {
+Error ImapSpeaker::no_way() const {
   Error error{Scope::Account, Retry::AfterUserAction, "", ""};
   if (account_.token) {
     error.what = "the server takes no OAuth tokens (it offers neither OAUTHBEARER nor XOAUTH2)";
@@ -103,7 +87,7 @@ Error Authentication::no_way() const {
   return error;
 }
 
-Result<Authentication::Answer> Authentication::by_login() {
+Result<ImapSpeaker::Answer> ImapSpeaker::by_login() {
   const auto answer =
       connection_.run(imap::Login{account_.user, account_.password}, [&](const imap::Event& event) -> Result<bool> {
         if (const auto* bye = std::get_if<imap::Bye>(&event)) return login_refused(bye->status, account_);
@@ -113,52 +97,37 @@ Result<Authentication::Answer> Authentication::by_login() {
   return Answer{*answer, true, {}};
 }
 
-Result<Authentication::Answer> Authentication::by_mechanism(const std::string& name) {
-  auto made = sasl::mechanism(name, who_, binding_);
-  if (!made) return made.error();
-  sasl::Mechanism& mechanism = **made;
-  imap::Authenticate command{std::string(mechanism.name()), std::nullopt};
-  if (mechanism.client_first()) {
-    Result<Secret> first = mechanism.initial();
-    if (!first) return first.error();
-    command.initial_response = *std::move(first);
-  }
-  const bool at_once = mechanism.client_first() && session_.has("SASL-IR");
-  const bool one_message = name == "PLAIN" || name == "EXTERNAL";
+Result<ImapSpeaker::Answer> ImapSpeaker::by_mechanism(const std::string& name) {
+  auto begun = Exchange::begin(name, self_.who, self_.binding);
+  if (!begun) return begun.error();
+  Exchange& exchange = *begun;
+  const imap::Authenticate command{exchange.mechanism(), exchange.first};
+  const bool at_once = exchange.first && session_.has("SASL-IR");
   int asked = 0;
-  std::optional<Error> broken;
   const auto answer = connection_.run(command, [&](const imap::Event& event) -> Result<bool> {
     if (const auto* bye = std::get_if<imap::Bye>(&event))
-      return login_refused(bye->status, account_, mechanism.said(), who_.token);
+      return login_refused(bye->status, account_, exchange.said(), self_.who.token);
     const auto* challenge = std::get_if<imap::Continuation>(&event);
     if (challenge == nullptr) return false;
     const std::string octets = unbase64(challenge->text).value_or(challenge->text);
     // Some servers ignore the initial response (RFC 4959) and ask for it; who asks twice wants something else.
-    if (asked++ == 0 && at_once && (octets.empty() || one_message)) {
-      session_.respond(command.initial_response->reveal());
+    if (asked++ == 0 && at_once && (octets.empty() || exchange.one_message())) {
+      session_.respond(exchange.first->reveal());
       return true;
     }
-    const Result<Secret> response = mechanism.respond(octets);
-    if (response) {
+    if (const auto response = exchange.respond(octets))
       session_.respond(response->reveal());
-    } else {
-      if (mechanism.proved() || name.starts_with("SCRAM")) broken = response.error();
+    else
       session_.respond(std::nullopt);
-    }
     return true;
   });
   if (!answer) return answer.error();
-  if (answer->condition == Condition::Ok) {
-    if (broken) return *broken;
-    if (Done proved = mechanism.finish(); !proved) return proved.error();
-  } else if (broken && !one_message && name != "LOGIN") {
-    return *broken;
-  }
-  return Answer{*answer, mechanism.proved(), mechanism.said()};
+  if (Done trusted = exchange.conclude(answer->condition == Condition::Ok); !trusted) return trusted.error();
+  return Answer{*answer, exchange.proved(), exchange.said()};
 }
 
 // Refused for what it is, not for who asks.
-bool Authentication::other_way_may_work(const Answer& answer) const {
+bool ImapSpeaker::other_way_may_work(const Answer& answer) const {
   if (answer.status.condition == Condition::Bad) return refused(answer).retry != Retry::Later;
   if (answer.status.condition != Condition::No) return false;
   if (answer.status.code == "CANNOT") return true;                                                     // RFC 5530 §3
@@ -170,24 +139,28 @@ bool Authentication::other_way_may_work(const Answer& answer) const {
   return !answer.proved && plain_no && refused(answer).retry != Retry::Later;
 }
 
-Done Authentication::try_all() {
-  const std::vector<std::string> all = ways();
-  if (all.empty()) return no_way();
-  token_refused_ = false;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    Result<Answer> answer = all[i] == kLoginCommand ? by_login() : by_mechanism(all[i]);
-    if (!answer) return answer.error();
-    if (answer->status.condition == Condition::Ok) return done();
-    if (i + 1 < all.size() && other_way_may_work(*answer)) continue;
-    Error error = refused(*answer);
-    token_refused_ = account_.token && answer->status.condition == Condition::No && error.retry != Retry::Later;
-    return error;
-  }
-  return no_way();
+// Sun's and Oracle's Messaging Server says so by the names that it has from Netscape; CommuniGate only in its greeting.
+bool has_proxyauth(const imap::Session& session, std::string_view greeting) {
+  for (const auto* capability : {"PROXYAUTH", "X-PROXYAUTH", "X-NETSCAPE", "X-SUN-IMAP"})
+    if (session.has(capability)) return true;
+  return greeting.find("CommuniGate Pro") != std::string_view::npos;
 }
 
 }  // namespace
 
-Done authenticate(Connection& connection, const Account& account) { return Authentication(connection, account).run(); }
+Done authenticate(Connection& connection, const Account& account, std::string_view greeting) {
+  ImapSpeaker speaker(connection, account);
+  const bool by_command = !account.authzid.empty() && has_proxyauth(connection.session, greeting);
+  if (by_command) speaker.who().authzid.clear();
+  if (Done in = Authentication(speaker, account, speaker.who()).run(); !in || !by_command) return in;
+  const auto answer = connection.run(imap::ProxyAuth{account.authzid});
+  if (!answer) return answer.error().in("PROXYAUTH");
+  if (answer->condition == Condition::Ok) return done();
+  // Going on would collect the administrator's own mail.
+  return Error{
+      Scope::Account, Retry::AfterUserAction,
+      "the server does not let the administrator act for " + printable(account.authzid) + ": " + answer->line(),
+      "Check that user's name, and that the administrator may act for others there."};
+}
 
 }  // namespace mailhaul::client

@@ -21,14 +21,15 @@ class Opening {
   Result<std::string> run() {
     Result<StatusText> greeting = greet();
     if (!greeting) return greeting.error();
+    const bool in_clear = account_.security == Security::StartTls;  // anybody can have written it
     if (account_.security == Security::StartTls)
       if (Done secured = start_tls(); !secured) return secured.error();
     if (!session_.knows_capabilities())
       if (Done asked = ask_capabilities(); !asked) return asked.error();
     if (greeting->condition != Condition::PreAuth)
-      if (Done let_in = say_who(); !let_in) return let_in.error();
+      if (Done let_in = say_who(in_clear ? std::string_view() : greeting->text); !let_in) return let_in.error();
     if (Done finished = finish(); !finished) return finished.error();
-    return account_.security == Security::StartTls ? std::string() : greeting->text;
+    return in_clear ? std::string() : greeting->text;
   }
 
  private:
@@ -36,9 +37,9 @@ class Opening {
   [[nodiscard]] Error no_greeting(const Error& why) const;
   Done start_tls();
   Done ask_capabilities();
-  Done say_who() {
+  Done say_who(std::string_view greeting) {
     could_compress_ = session_.has("COMPRESS=DEFLATE");
-    return authenticate(connection_, account_);
+    return authenticate(connection_, account_, greeting);
   }
   Done finish();
   Done compress(const imap::Tag& tag);

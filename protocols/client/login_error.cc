@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,7 +89,7 @@ struct Words {
   std::array<std::string_view, 2> words;
   Why why;
 };
-constexpr std::array<Words, 43> kWords{{
+constexpr std::array<Words, 44> kWords{{
     // an app password
     {"", {"application-specific password", ""}, Why::AppPassword},  // Google, Zoho
     {"", {"app-specific password", ""}, Why::AppPassword},          // Apple
@@ -139,10 +140,10 @@ constexpr std::array<Words, 43> kWords{{
     // providers that say nothing but "failed"
     {"outlook.office365.com", {"failed", ""}, Why::NoPasswords},
     {"imap-mail.outlook.com", {"failed", ""}, Why::NoPasswords},
+    {"pop-mail.outlook.com", {"failed", ""}, Why::NoPasswords},
 }};
 
-const Words* words_of(const imap::StatusText& status, const Account& account) {
-  const std::string text = to_lower(status.arguments + " " + status.text);
+const Words* words_of(const std::string& text, const Account& account) {
   for (const Words& row : kWords) {
     if (!row.host.empty() && !equal_ignoring_case(row.host, account.endpoint.host)) continue;
     if (text.find(row.words[0]) != std::string::npos && text.find(row.words[1]) != std::string::npos) return &row;
@@ -167,6 +168,20 @@ std::string without_secrets(std::string text, const Account& account, const Secr
   return text;
 }
 
+Error meant(Why why, const std::string& said, const Account& account) {
+  const auto* meaning =
+      std::find_if(kMeanings.begin(), kMeanings.end(), [&](const Meaning& m) { return m.why == why; });
+  const bool later = meaning->retry == Retry::Later;
+  return {Scope::Account, meaning->retry, std::string(meaning->what) + ": " + said,
+          later || account.help.empty() ? std::string(meaning->advice) : account.help, later ? imap::kUsualWait : 0};
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  for (auto at = text.find(from); at != text.npos; at = text.find(from, at + to.size()))
+    text.replace(at, from.size(), to);
+  return text;
+}
+
 Error token_refused(std::string said, const Account& account) {
   return {Scope::Account, Retry::AfterUserAction, "the server refuses the access token: " + std::move(said),
           account.help.empty() ? "Allow the access again, and check that IMAP is switched on for this mailbox."
@@ -185,14 +200,8 @@ Error login_refused(const imap::StatusText& status, const Account& account, cons
     return {Scope::Account, Retry::Later, std::string(row->what) + ": " + said, std::string(row->advice), asked.wait};
   if (asked.plea != imap::Plea::None || status.condition == imap::Condition::Bye)
     return {Scope::Account, Retry::Later, "the server does not let anybody in now: " + said, "", asked.wait};
-  const Words* words = words_of(status, account);
-  if (words != nullptr && (token.empty() || words->why != Why::NoPasswords)) {
-    const auto* meaning =
-        std::find_if(kMeanings.begin(), kMeanings.end(), [&](const Meaning& m) { return m.why == words->why; });
-    const bool later = meaning->retry == Retry::Later;
-    return {Scope::Account, meaning->retry, std::string(meaning->what) + ": " + said,
-            later || account.help.empty() ? std::string(meaning->advice) : account.help, later ? imap::kUsualWait : 0};
-  }
+  const Words* words = words_of(to_lower(status.arguments + " " + status.text), account);
+  if (words != nullptr && (token.empty() || words->why != Why::NoPasswords)) return meant(words->why, said, account);
   if (!token.empty() && status.condition != imap::Condition::Bad) return token_refused(said, account);
   if (row != kCodes.end())
     return {Scope::Account, row->retry, std::string(row->what) + ": " + said,
@@ -202,6 +211,21 @@ Error login_refused(const imap::StatusText& status, const Account& account, cons
             "Check that user name and password are what this server expects."};
   return {Scope::Account, Retry::AfterUserAction, std::string(kMeanings[0].what) + ": " + said,
           account.help.empty() ? std::string(kMeanings[0].advice) : account.help};
+}
+
+std::optional<Error> pop3_refused_in_words(const std::string& text, const std::string& said, const Account& account,
+                                           bool by_token) {
+  const std::string lower = to_lower(text);
+  const Words* words = words_of(replaced(replaced(lower, "pop3", "imap"), "pop access", "imap access"), account);
+  if (words == nullptr || (by_token && words->why == Why::NoPasswords)) return std::nullopt;
+  // A maildrop is locked while another session has it (RFC 1939 §4).
+  constexpr std::array<std::string_view, 4> kPassing{"session", "another", "mailbox", "maildrop"};
+  const bool passing = std::ranges::any_of(kPassing, [&](std::string_view w) { return lower.find(w) != lower.npos; });
+  if (words->why == Why::Locked && passing) return std::nullopt;
+  Error error = meant(words->why, "", account);
+  error.what = replaced(std::move(error.what), "IMAP", "POP3") + said;
+  error.advice = replaced(std::move(error.advice), "IMAP", "POP3");
+  return error;
 }
 
 Error not_imap(std::string_view first, const Account& account) {

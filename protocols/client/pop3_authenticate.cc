@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "protocols/base/text.h"
+#include "protocols/client/authentication.h"
 #include "protocols/client/pop3_login.h"
-#include "protocols/sasl/mechanism.h"
 
 namespace mailhaul::client {
 namespace {
@@ -16,68 +16,54 @@ using pop3::Status;
 
 constexpr std::string_view kUserAndPass = "";  // among the names of mechanisms
 
-class Authentication {
+class Pop3Speaker {
  public:
-  Authentication(Pop3Connection& connection, const Account& account)
-      : connection_(connection), session_(connection.session), account_(account) {}
-
-  Done run() {
-    who_ = {account_.user, account_.authzid,       account_.password,     {},
-            false,         account_.endpoint.host, account_.endpoint.port};
-    if (session_.secure()) {
-      net::ChannelBinding from_tls = connection_.transport().channel_binding();
-      binding_ = {std::move(from_tls.exporter), std::move(from_tls.end_point)};
-      who_.certificate = from_tls.certificate;
-    }
-    if (!account_.token) return try_all();
-    who_.password = Secret();
-    for (const bool again : {false, true}) {
-      Result<Secret> token = account_.token(who_.token);
-      if (!token) return token.error();
-      who_.token = *std::move(token);
-      Done in = try_all();
-      // A token can be refused before its time; once more with a fresh one tells that from a lost consent.
-      if (in || again || !token_refused_) return in;
-    }
-    return done();
-  }
-
- private:
   struct Answer {
     Status status;
     bool proved = true;  // the server knows whether the secret is right
     std::string said;
   };
 
-  Done try_all();
+  Pop3Speaker(Pop3Connection& connection, const Account& account)
+      : connection_(connection),
+        session_(connection.session),
+        account_(account),
+        self_(account, connection.transport(), connection.session.secure()) {}
+
+  [[nodiscard]] sasl::Credentials& who() { return self_.who; }
   [[nodiscard]] std::vector<std::string> ways() const;
   [[nodiscard]] Error no_way() const;
+  Result<Answer> attempt(const std::string& way) {
+    return way == kUserAndPass ? by_user_and_pass() : by_mechanism(way);
+  }
+  [[nodiscard]] static bool let_in(const Answer& answer) { return answer.status.ok; }
+  [[nodiscard]] static bool other_way_may_work(const Answer& answer);
+  [[nodiscard]] static bool about_token(const Answer&) { return true; }
+  [[nodiscard]] Error refused(const Answer& answer) const;
+
+ private:
   Result<Answer> by_user_and_pass();
   Result<Answer> by_mechanism(const std::string& name);
-  [[nodiscard]] Error refused(const Answer& answer) const;
-  [[nodiscard]] static bool other_way_may_work(const Answer& answer);
 
   Pop3Connection& connection_;
   pop3::Session& session_;
   const Account& account_;
-  sasl::Credentials who_;
-  sasl::Binding binding_;
-  bool token_refused_ = false;
+  Identity self_;
 };
 
 // USER and PASS are two round trips, the mechanism LOGIN is three.
-std::vector<std::string> Authentication::ways() const {
+std::vector<std::string> Pop3Speaker::ways() const {
   const auto offered = " " + to_upper(session_.value_of("SASL").value_or("")) + " ";
   const auto offers = [&](std::string_view name) {
     return offered.find(" " + std::string(name) + " ") != std::string::npos;
   };
-  std::vector<std::string> out = sasl::choose(offers, who_, binding_);
-  if (account_.authzid.empty() && !who_.password.empty())
+  std::vector<std::string> out = sasl::choose(offers, self_.who, self_.binding);
+  if (account_.authzid.empty() && !self_.who.password.empty())
     out.insert(std::find(out.begin(), out.end(), "LOGIN"), std::string(kUserAndPass));
   return out;
 }
 
-Error Authentication::no_way() const {
+Error Pop3Speaker::no_way() const {
   Error error{Scope::Account, Retry::AfterUserAction, "", ""};
   if (account_.token) {
     error.what = "the server takes no OAuth tokens (it offers neither OAUTHBEARER nor XOAUTH2)";
@@ -91,53 +77,37 @@ Error Authentication::no_way() const {
   return error;
 }
 
-Result<Authentication::Answer> Authentication::by_user_and_pass() {
+Result<Pop3Speaker::Answer> Pop3Speaker::by_user_and_pass() {
   auto answer = connection_.run(pop3::User{account_.user});
   if (answer && answer->ok) answer = connection_.run(pop3::Pass{account_.password});
   if (!answer) return answer.error();
   return Answer{*std::move(answer), true, {}};
 }
 
-Result<Authentication::Answer> Authentication::by_mechanism(const std::string& name) {
-  auto made = sasl::mechanism(name, who_, binding_);
-  if (!made) return made.error();
-  sasl::Mechanism& mechanism = **made;
-  pop3::Auth command{std::string(mechanism.name()), std::nullopt};
-  if (mechanism.client_first()) {
-    Result<Secret> first = mechanism.initial();
-    if (!first) return first.error();
-    command.response = *std::move(first);
-  }
-  const bool one_message = name == "PLAIN" || name == "EXTERNAL";
-  std::optional<Error> broken;
-  const auto on_challenge = [&](std::string_view text) -> std::optional<Secret> {
-    const Result<Secret> response = mechanism.respond(unbase64(text).value_or(std::string(text)));
-    if (response) return *response;
-    if (mechanism.proved() || name.starts_with("SCRAM")) broken = response.error();
-    return std::nullopt;
+Result<Pop3Speaker::Answer> Pop3Speaker::by_mechanism(const std::string& name) {
+  auto begun = Exchange::begin(name, self_.who, self_.binding);
+  if (!begun) return begun.error();
+  Exchange& exchange = *begun;
+  const auto on_challenge = [&](std::string_view text) {
+    return exchange.respond(unbase64(text).value_or(std::string(text)));
   };
-  const auto answer = connection_.run(command, nullptr, on_challenge);
+  const auto answer = connection_.run(pop3::Auth{exchange.mechanism(), exchange.first}, nullptr, on_challenge);
   if (!answer) return answer.error();
-  if (answer->ok) {
-    if (broken) return *broken;
-    if (Done proved = mechanism.finish(); !proved) return proved.error();
-  } else if (broken && !one_message && name != "LOGIN") {
-    return *broken;
-  }
-  return Answer{*answer, mechanism.proved(), mechanism.said()};
+  if (Done trusted = exchange.conclude(answer->ok); !trusted) return trusted.error();
+  return Answer{*answer, exchange.proved(), exchange.said()};
 }
 
-Error Authentication::refused(const Answer& answer) const {
+Error Pop3Speaker::refused(const Answer& answer) const {
   std::int64_t delay = 0;
   if (const auto told = session_.value_of("LOGIN-DELAY"))
     (void)std::from_chars(told->data(), told->data() + told->size(), delay);
   Status status = answer.status;
   if (!answer.said.empty()) status.text += " (" + answer.said + ")";
-  return pop3_refused(status, account_, std::clamp<std::int64_t>(delay, 0, 86'400), who_.token);
+  return pop3_refused(status, account_, std::clamp<std::int64_t>(delay, 0, 86'400), self_.who.token);
 }
 
 // Refused for what it is, not for who asks.
-bool Authentication::other_way_may_work(const Answer& answer) {
+bool Pop3Speaker::other_way_may_work(const Answer& answer) {
   if (!answer.status.code.empty() && answer.status.code != "AUTH") return false;
   if (answer.said == "unsupported-channel-binding-type" || answer.said == "other-error") return true;  // RFC 5802 §7
   if (!answer.proved) return true;
@@ -148,25 +118,11 @@ bool Authentication::other_way_may_work(const Answer& answer) {
   return std::ranges::any_of(kSigns, [&](std::string_view words) { return text.find(words) != std::string::npos; });
 }
 
-Done Authentication::try_all() {
-  const std::vector<std::string> all = ways();
-  token_refused_ = false;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    Result<Answer> answer = all[i] == kUserAndPass ? by_user_and_pass() : by_mechanism(all[i]);
-    if (!answer) return answer.error();
-    if (answer->status.ok) return done();
-    if (i + 1 < all.size() && other_way_may_work(*answer)) continue;
-    Error error = refused(*answer);
-    token_refused_ = account_.token && error.retry != Retry::Later;
-    return error;
-  }
-  return no_way();
-}
-
 }  // namespace
 
 Done authenticate(Pop3Connection& connection, const Account& account) {
-  return Authentication(connection, account).run();
+  Pop3Speaker speaker(connection, account);
+  return Authentication(speaker, account, speaker.who()).run();
 }
 
 }  // namespace mailhaul::client

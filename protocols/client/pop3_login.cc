@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "protocols/base/text.h"
+#include "protocols/client/login.h"
 #include "protocols/imap/plea.h"
 
 namespace mailhaul::client {
@@ -36,7 +37,7 @@ constexpr std::array<Row, 5> kCodes{{
 }};
 
 // Texts of servers without codes, lower case.
-constexpr std::array<Row, 9> kTexts{{
+constexpr std::array<Row, 8> kTexts{{
     {"lock", Retry::Later, "the mailbox is locked by another session", "", kWait},
     {"in use", Retry::Later, "the mailbox is locked by another session", "", kWait},
     {"busy", Retry::Later, "the mailbox is locked by another session", "", kWait},
@@ -47,8 +48,6 @@ constexpr std::array<Row, 9> kTexts{{
      "Switch it on in the provider's settings.", 0},
     {"disabled", Retry::AfterUserAction, "POP3 is switched off for this mailbox",
      "Switch it on in the provider's settings.", 0},
-    {"app password", Retry::AfterUserAction, "the provider wants an app password",
-     "Make one in the provider's settings.", 0},
 }};
 
 std::string without_secrets(std::string text, const Account& account, const Secret& token) {
@@ -167,6 +166,12 @@ Done Opening::capabilities() {
 // Whatever is not known to pass is taken as a refusal: trying a wrong password again and again locks accounts.
 Error pop3_refused(const Status& status, const Account& account, std::int64_t login_delay, const Secret& token) {
   const std::string said = without_secrets(status.line(), account, token);
+  // Google says [SYS/PERM] where POP3 is switched off.
+  const bool wordy = status.code.empty() || status.code == "AUTH" || status.code == "SYS/PERM";
+  const auto in_words = wordy ? pop3_refused_in_words(status.text, said, account, bool(account.token)) : std::nullopt;
+  const bool busy =
+      status.code.empty() && imap::plea_of({imap::Condition::No, "", "", status.text}).plea != imap::Plea::None;
+  if (in_words && !busy) return *in_words;
   for (const auto& row : kCodes)
     if (status.code == row.sign || status.code.starts_with(std::string(row.sign) + "/"))
       return error_of(row, said, login_delay);

@@ -67,13 +67,16 @@ struct UidSearch {       // §6.4.4
   std::string criteria;  // "ALL", "UID 1:5"
   std::string returns;   // "ALL COUNT" → RETURN (…), RFC 4731; empty: plain SEARCH
 };
-struct Idle {};  // RFC 2177; ended by Session::end_idle()
-struct Notify {  // RFC 5465
+struct ProxyAuth {
+  std::string user;
+};                     // of Netscape's descendants and CommuniGate: from here on the session is that user's
+struct Idle {};        // RFC 2177; ended by Session::end_idle()
+struct Notify {        // RFC 5465
   std::string events;  // "SET (selected (MessageNew MessageExpunge))", "NONE"
 };
 
 using Command = std::variant<Capability, Noop, Logout, StartTls, Login, Authenticate, Id, Enable, Compress, Namespace,
-                             List, Lsub, Status, Examine, UidFetch, UidSearch, Idle, Notify>;
+                             List, Lsub, Status, Examine, UidFetch, UidSearch, ProxyAuth, Idle, Notify>;
 
 // "UID FETCH", "LOGIN": for logs and errors; never an argument.
 std::string_view name_of(const Command& command);

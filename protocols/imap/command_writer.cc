@@ -163,6 +163,7 @@ struct Arguments {
     if (c.changed_since) to.word("(CHANGEDSINCE ").number(c.changed_since->value).put(c.vanished ? " VANISHED)" : ")");
   }
   void operator()(const Notify& c) const { to.word("").grammar(c.events, "a NOTIFY event"); }
+  void operator()(const ProxyAuth& c) const { to.argument(c.user, "a user name with a NUL"); }
   void operator()(const UidSearch& c) const {
     if (!c.returns.empty()) to.word("RETURN (").grammar(c.returns, "a search return option").put(")");
     to.word("").grammar(c.criteria, "a search criterion");

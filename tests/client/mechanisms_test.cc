@@ -107,6 +107,30 @@ TEST_CASE("logins: an administrator names the user") {
   CHECK(has(outcome(hello("AUTH=LOGIN AUTH=CRAM-MD5") + "eof", account), "name another user"));
 }
 
+TEST_CASE("logins: an administrator names the user by PROXYAUTH where the server has it") {
+  client::Account account = account_at(993);
+  account.user = "admin";
+  account.authzid = "bob";
+  const std::string in = "C: $a AUTHENTICATE PLAIN " + base64(std::string("\0admin\0hunter2", 14)) + "\nS: $a OK in\n";
+  const std::string after = "C: $c CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: $c OK\neof";
+  CHECK(outcome(hello("SASL-IR X-NETSCAPE AUTH=PLAIN") + in + "C: $p PROXYAUTH \"bob\"\nS: $p OK you are bob\n" + after,
+                account) == "");
+  CHECK(
+      outcome(
+          "S: * OK CommuniGate Pro IMAP Server 6.3 at example.org ready\nC: $b CAPABILITY\nS: * CAPABILITY IMAP4rev1\n"
+          "S: $b OK\nC: $a LOGIN \"admin\" \"hunter2\"\nS: $a OK in\nC: $p PROXYAUTH \"bob\"\nS: $p OK\n" +
+              after,
+          account) == "");
+  // Refused: nobody goes on with the administrator's own mail.
+  for (const char* no : {"NO no such user", "BAD unknown command"}) {
+    const auto error = outcome(
+        hello("SASL-IR X-SUN-IMAP AUTH=PLAIN") + in + "C: $p PROXYAUTH \"bob\"\nS: $p " + no + "\neof", account);
+    CHECK_MESSAGE(has(error, "the server does not let the administrator act for bob: "), error);
+  }
+  account.authzid.clear();  // one's own mail
+  CHECK(outcome(hello("SASL-IR X-NETSCAPE AUTH=PLAIN") + in + after, account) == "");
+}
+
 TEST_CASE("logins: XOAUTH2") {
   Tokens tokens;
   CHECK(outcome(hello("SASL-IR AUTH=XOAUTH2 AUTH=PLAIN") + "C: $a AUTHENTICATE XOAUTH2 " + xoauth2("token-1") +

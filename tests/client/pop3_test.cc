@@ -1,4 +1,4 @@
-// POP3 from the greeting to QUIT: logins, what refusals mean, pipelining, and STLS in the situations of the 2021 study.
+// POP3 from the greeting to QUIT: logins, what refusals mean, pipelining. STLS is in pop3_starttls_test.cc.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -147,6 +147,18 @@ TEST_CASE("59: what a refused POP3 login means") {
       {"-ERR server unavailable, try again later", Retry::Later, 30, "does not let anybody in now"},
       {"-ERR too many connections", Retry::Later, 30, "does not let anybody in now"},
       {"-ERR POP access is not enabled for this account", Retry::AfterUserAction, 0, "POP3 is switched off"},
+      // in providers' words
+      {"-ERR [SYS/PERM] Your account is not enabled for POP access. Please visit your settings page.",
+       Retry::AfterUserAction, 0, "POP3 is switched off for this mailbox"},
+      {"-ERR [AUTH] Application-specific password required: https://support.example.org", Retry::AfterUserAction, 0,
+       "an app password is needed"},
+      {"-ERR [AUTH] Web login required: https://support.example.org", Retry::AfterUserAction, 0, "by browser first"},
+      {"-ERR login fail, please use the authorization code", Retry::AfterUserAction, 0, "an app password is needed"},
+      {"-ERR POP3 access is disabled for your domain", Retry::AfterUserAction, 0, "POP3 is switched off"},
+      {"-ERR [AUTH] Your account is locked", Retry::AfterUserAction, 0, "the account is locked"},
+      {"-ERR [AUTH] Account temporarily locked", Retry::Later, 30, "fewer logins"},
+      {"-ERR account locked by another session", Retry::Later, 30, "locked by another session"},
+      {"-ERR [AUTH] basic authentication is disabled", Retry::AfterUserAction, 0, "takes no passwords"},
       {"-ERR [X-UNKNOWN] in use", Retry::AfterUserAction, 0, "refuses user name or password"},
   };
   for (const auto& row : rows) {
@@ -226,47 +238,6 @@ TEST_CASE("the POP3 trace holds no secret and no message") {
   CHECK(has(trace, "S: <14 octets>"));
   CHECK(!has(trace, "hunter2"));
   CHECK(!has(trace, "private"));
-}
-
-namespace {
-
-// STLS: `before` is played in clear; then TLS or the end.
-std::string stls(const std::string& before, bool secured) {
-  const std::string rest = secured ? "starttls\n" + in("UIDL").substr(std::string("S: +OK ready\n").size()) : "";
-  ScriptedServer server({before + rest + "eof\n"}, {.tls = Tls::StartTls});
-  std::string error;
-  {
-    auto client = client::Pop3Client::connect(account_at(server.port(), Security::StartTls), impatient(), {});
-    if (!client) {
-      error = client.error().what + client.error().advice;
-      CHECK(!has(error, "evil"));
-    } else {
-      CHECK((*client)->security().starts_with("TLSv1."));
-      CHECK((*client)->greeting() == "");
-      CHECK(!(*client)->session().has("X-EVIL"));
-      CHECK((*client)->session().has("UIDL"));
-    }
-  }
-  CHECK(error.empty() == secured);
-  return error;
-}
-
-}  // namespace
-
-TEST_CASE("STLS situations of the study: no credential in clear, nothing believed that came before TLS") {
-  const std::string ask = "C: STLS\n";
-  CHECK(stls("S: +OK hi\n" + ask + "S: +OK go\n", true) == "");
-  CHECK(stls("S: +OK evil <123.evil@example.org>\n" + ask + "S: +OK evil\n", true) == "");  // O_4, ok_timestamp
-  CHECK(stls("S: +OK [SYS/PERM] evil\n" + ask + "S: +OK [SYS/PERM] evil\n", true) == "");   // ok_sys_perm
-  CHECK(has(stls("S: +OK hi\n" + ask + "S: +OK go\nS: +OK evil\n", false), "injection"));   // Buffering/B_1
-  CHECK(has(stls("S: +OK hi\n" + ask + "S-raw: +OK go\\r\\n+OK\\r\\nX-EVIL\\r\\n.\n", false), "injection"));  // B_2
-  CHECK(has(stls("S: +OK hi\n" + ask + "S: -ERR Unknown evil\n", false), "does not start TLS"));     // O_1, O_3
-  CHECK(has(stls("S: +OK hi\n" + ask + "S: -ERR [SYS/TEMP] evil\n", false), "does not start TLS"));  // O_2
-  CHECK(has(stls("S: +OK hi\n" + ask + "S: + evil\n", false), "no POP3"));
-  CHECK(has(stls("S: +OK hi\n" + ask + "S: 1 evil\nS: 2 evil\n", false), "no POP3"));  // multi_line_scan_listing
-  CHECK(has(stls("S: -ERR evil\n", false), "does not let anybody in"));                // greeting/err
-  CHECK(has(stls("S: -ERR [SYS/PERM] evil\n", false), "does not let anybody in"));
-  CHECK(has(stls("S: evil greeting\n", false), "not a POP3 server"));
 }
 
 TEST_CASE("POP3 login by SASL: the strongest mechanism, fallbacks, tokens, administrators") {

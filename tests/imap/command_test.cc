@@ -47,6 +47,7 @@ TEST_CASE("each command as it goes out") {
       {UidFetch{"1", "FLAGS", mail::ModSeq{9}, true}, "UID FETCH 1 (FLAGS) (CHANGEDSINCE 9 VANISHED)"},
       {UidSearch{"ALL", ""}, "UID SEARCH ALL"},
       {UidSearch{"UID 1:*", "ALL COUNT"}, "UID SEARCH RETURN (ALL COUNT) UID 1:*"},
+      {ProxyAuth{"other user"}, "PROXYAUTH \"other user\""},
       {Idle{}, "IDLE"},
   };
   for (const auto& c : cases) {
