@@ -21,6 +21,7 @@ class Pop3Fetching final : public client::Pop3Dialogue {
   Done answered(const pop3::Command& command, const pop3::Status& status) override;
   Done octets(const pop3::Command&, std::string_view octets) override {
     received_ += octets.size();
+    if (source_.habits_->status_flags) header_.add(octets);
     return receiver_.octets(octets);
   }
   Done finished(const pop3::Command&) override;
@@ -36,6 +37,7 @@ class Pop3Fetching final : public client::Pop3Dialogue {
   struct Asked {
     mail::Uid uid;
     std::uint64_t octets = 0;
+    std::optional<mail::FlagSet> flags{};
   };
   bool take_slice();
   Done confirm();
@@ -49,6 +51,7 @@ class Pop3Fetching final : public client::Pop3Dialogue {
   std::deque<Slice> slices_;
   std::optional<Asked> unconfirmed_;
   std::uint64_t received_ = 0;
+  HeaderText header_;       // of the message that comes, where its flags are wanted
   bool probe_due_ = false;  // NOOP behind the last RETR
   bool over_ = false;
 };
@@ -105,10 +108,11 @@ Done Pop3Fetching::settle() {
 
 Done Pop3Fetching::confirm() {
   if (!unconfirmed_) return done();
-  const auto uid = std::exchange(unconfirmed_, std::nullopt)->uid;
+  const auto asked = *std::exchange(unconfirmed_, std::nullopt);
   if (auto r = receiver_.end(); !r) return r;
   sync::FetchedMessage message;
-  message.uid = uid;
+  message.uid = asked.uid;
+  message.flags = asked.flags;
   message.body = true;
   const auto mailbox = slices_.front().what.mailbox;
   --slices_.front().due;
@@ -157,6 +161,8 @@ Done Pop3Fetching::finished(const pop3::Command&) {
   auto& sizes = source_.habits_->exact_sizes;
   sizes = sizes.value_or(true) && exact(received_, in_flight_.front().octets);
   unconfirmed_ = in_flight_.front();
+  if (source_.habits_->status_flags) unconfirmed_->flags = flags_of_status(header_.text());
+  header_.reset();
   in_flight_.pop_front();
   return done();
 }

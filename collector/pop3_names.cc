@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "protocols/base/text.h"
 
@@ -65,9 +66,33 @@ HeaderText::Read HeaderText::finish() {
   scanner.update(text);
   scanner.update("\r\n");
   Read read{scanner.finish(), header_digest(text)};
+  reset();
+  return read;
+}
+
+void HeaderText::reset() {
   text_.clear();
   ended_ = false;
-  return read;
+}
+
+mail::FlagSet flags_of_status(std::string_view header) {
+  mail::FlagSet out;
+  bool status = false, extended = false;
+  while (!header.empty()) {
+    const auto line = header.substr(0, header.find('\n'));
+    header.remove_prefix(std::min(line.size() + 1, header.size()));
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    const auto value = line.substr(colon + 1);
+    const auto says = [&](char letter) { return value.find(letter) != std::string_view::npos; };
+    if (equal_ignoring_case(line.substr(0, colon), "Status") && !std::exchange(status, true) && says('R'))
+      out.add("\\Seen");
+    if (!equal_ignoring_case(line.substr(0, colon), "X-Status") || std::exchange(extended, true)) continue;
+    if (says('A')) out.add("\\Answered");
+    if (says('F')) out.add("\\Flagged");
+    if (says('T')) out.add("\\Draft");
+  }
+  return out;
 }
 
 Naming::Naming(std::span<const store::NameRow> known) {

@@ -12,6 +12,7 @@
 
 #include "collector/sync/ports.h"
 #include "protocols/mail/digest.h"
+#include "protocols/mail/flags.h"
 #include "protocols/pop3/command.h"
 
 namespace mailhaul::collector {
@@ -25,12 +26,19 @@ class HeaderText {
     mail::Evidence evidence;
     std::string digest;  // 32 hexadecimal digits, of all fields but those that servers write into mail themselves
   };
+  [[nodiscard]] std::string_view text() const { return text_; }
   Read finish();  // and begins anew
+  void reset();
 
  private:
   std::string text_;
   bool ended_ = false;
 };
+
+// What mail readers on an mbox have left in a header (the fields Status and X-Status): R is \Seen, A \Answered,
+// F \Flagged, T \Draft. D is left out: what somebody meant to delete there is still wanted here. Of several fields the
+// first one counts.
+mail::FlagSet flags_of_status(std::string_view header);
 
 struct DropMessage {  // one line of this session's list
   pop3::MessageNumber number = 0;

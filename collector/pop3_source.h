@@ -23,6 +23,7 @@ struct Pop3Habits {
   bool recent = false;         // Gmail's "recent:" user: reading hides nothing
   bool drained = false;        // messages that we have were read once more, so that the server goes on to others
   bool delays_logins = false;  // LOGIN-DELAY
+  bool status_flags = false;   // the user wants flags_of_status()
 };
 
 class Pop3Source final : public sync::Source {

@@ -1,4 +1,29 @@
-// What has gone wrong in other IMAP clients, re-told from the descriptions: one test for each, by its number.
+// What has gone wrong in other IMAP and POP3 clients, re-told from the descriptions: a test for each, by its number.
+// Those that concern one room stand there; `grep -rn cve_ tests` finds all of them.
+//
+//   what went wrong                                        numbers                              where
+//   '..' in a mailbox's name, in a path made of one        2021_20247, 2018_14355               sync/scenarios_d_test
+//   … and in a unique-id of POP3                           2018_14362                           sync/pop3_test
+//   response codes nobody asked for, a STATUS of nothing   2021_3578, 2022_4121                 here
+//   messages without header, of no octets                  2021_44143, 2017_1000257             here
+//   literals of 2 GiB and more, memory taken in advance    2021_3657, 2025_43857                here
+//   many literals: quadratic work, unbounded memory        2026_42245, 2024_34055               imap/limits_test
+//   long sizes, sets that end in a comma                   2018_14358, 2021_32055               here
+//   address groups that eat memory                         2021_3181 collector/pop3_names_test names, issuers, dates of
+//   certificates; NUL; SSLv2      2013_0289, 2010_4532, 2020_14154     here
+//                                                          2009_2666, 2010_4533 net/bad_certificates_test, tls_test
+//   TLS gone round by PREAUTH or a missing STARTTLS        2020_14093, 2021_22946               here
+//                                                          2021_39272                           client/mechanisms_test
+//   octets from before TLS believed                        2020_14954, 2020_15953, 2021_22947   here
+//   an invalid greeting, a tagged OK before its command    2020_28896, 2026_42246               here
+//   a challenge that proves the password (APOP, CRAM)      2007_1558                            client/mechanisms_test
+//   a digest as a C string, NUL by URL or in a message     2026_43859, 2026_43861               sasl/mechanism_test
+//   mechanisms that are better left alone                  2026_43862, 2013_0249                sasl/mechanism_test
+//   long names in SASL, exchanges that end half-way        2018_16839, 2026_8925                sasl/mechanism_test
+//   SCRAM's iterations without a bound                     2026_42256                           client/mechanisms_test
+//   a token carried along by a redirect                    2025_14524                           http/http_test
+//   a connection used again for somebody else              2022_22576, 2026_4873, 2026_8286     here, http/http_test
+//   long words of a server in logs and errors              2021_36386, 2008_2711                here
 #include <doctest/doctest.h>
 
 #include <string>
@@ -135,4 +160,36 @@ TEST_CASE("cve_2021_3578, cve_2022_4121: codes and statuses that nobody asked fo
       "S: * STATUS\nS: * 1 FETCH (UID 1 FLAGS ())\n");
   CHECK(!has(text, "error: "));
   CHECK(has(text, "uid=1"));
+}
+
+TEST_CASE(
+    "cve_2022_22576, cve_2026_4873, cve_2026_8286: a connection belongs to one account and its way of encryption") {
+  const auto in = [](const std::string& user, const std::string& password) {
+    return "S: * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\nC: $in AUTHENTICATE PLAIN " +
+           base64(std::string(1, '\0') + user + std::string(1, '\0') + password) +
+           "\nS: $in OK [CAPABILITY IMAP4rev1] in\nC: $n NOOP\nS: $n OK\neof\n";
+  };
+  // The same server; another password, another user, the first one again, and one with a certificate's issuer of no
+  // use.
+  ScriptedServer server({in("a", "1"), in("a", "2"), in("b", "1"), in("a", "1"), "S: * OK never seen\neof\n"},
+                        {.tls = Tls::Implicit});
+  {
+    std::vector<std::unique_ptr<client::ImapClient>> open;  // the earlier ones are free to be used
+    for (const auto& [user, password] : {std::pair{"a", "1"}, {"a", "2"}, {"b", "1"}, {"a", "1"}}) {
+      client::Account account = account_at(server.port());
+      account.user = user;
+      account.password = Secret(password);
+      Connected client = client::ImapClient::connect(account, impatient(), {});
+      REQUIRE_MESSAGE(client, client.error().what);
+      CHECK((*client)->command(imap::Noop{}));
+      open.push_back(*std::move(client));
+    }
+    client::ClientOptions strict = impatient();
+    strict.connect.ca_file.clear();  // the system's, which does not know this server
+    client::Account account = account_at(server.port());
+    account.user = "a";
+    account.password = Secret("1");
+    CHECK(!client::ImapClient::connect(account, strict, {}));
+  }
+  CHECK(server.connections() == 5);
 }

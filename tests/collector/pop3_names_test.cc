@@ -60,6 +60,27 @@ TEST_CASE("POP3 headers: the digest ends with the header, and leaves out what se
   CHECK(endless.finish().digest.size() == 32);
 }
 
+TEST_CASE("cve_2021_3181: a header of address groups takes no memory and no time beyond the limit") {
+  const std::string groups = "To: " + std::string(HeaderText::kLimit, ':');
+  HeaderText ours, others;
+  ours.add(groups);
+  others.add(groups);
+  for (int i = 0; i < 10'000; ++i) others.add("a:;,b:;,c:;,d:;,e:;,f:;,g:;,h:;,i:;,j:;,k:;,l:;,m:;,n:;,o:;,p:;,\r\n ");
+  CHECK(others.text().size() == HeaderText::kLimit);  // what comes behind is not kept
+  CHECK(ours.finish().digest == others.finish().digest);
+}
+
+TEST_CASE("POP3: flags of Status and X-Status") {
+  const auto flags = [](const std::string& header) { return flags_of_status(header).maildir_letters(); };
+  CHECK(flags("Subject: x\r\nStatus: RO\r\nX-Status: AF\r\n") == "FRS");
+  CHECK(flags("status:r\nx-status:\n") == "");
+  CHECK(flags("STATUS: R\n") == "S");
+  CHECK(flags("Status: O\r\nX-Status: DT\r\n") == "D");
+  CHECK(flags("Status: O\r\nStatus: R\r\n") == "");  // the second one is somebody else's
+  CHECK(flags("X-Mozilla-Status: R\r\nSubject: Status: R\r\n Status: R\r\n") == "");
+  CHECK(flags("") == "");
+}
+
 TEST_CASE("POP3 names: whose headers must be read") {
   const std::vector<store::NameRow> known{row(1, "a", 10), row(2, "b", 20),
                                           row(3,

@@ -127,6 +127,20 @@ TEST_CASE("cve_2025_14524: a secret is not carried to where a redirect leads") {
   CHECK(thief.sent_to().empty());
 }
 
+TEST_CASE("cve_2022_22576, cve_2026_8286: a connection serves one request, whoever asks next and whatever he trusts") {
+  Web web([](const std::string&) {
+    return "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
+  });
+  for (const char* token : {"first", "second"}) {
+    http::Request request{web.url()};
+    request.bearer = Secret(token);
+    CHECK(http::fetch(request, trusting()));
+  }
+  CHECK(web.loopback.connections() == 2);
+  CHECK(!http::fetch({web.url()}, {}));  // the system's authorities do not know this server
+  CHECK(web.loopback.connections() == 3);
+}
+
 TEST_CASE("http: what is too long is not read") {
   const std::string big(1 << 20, 'x');
   Web web([&](const std::string& request) {

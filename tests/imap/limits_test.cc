@@ -65,7 +65,7 @@ TEST_CASE("a literal that is too long is refused before an octet of it") {
   CHECK(error_of("* LIST () \"/\" {" + std::string(50, '0') + "1}\r\na\r\n", {}).empty());
 }
 
-TEST_CASE("an endless line ends at the limit, literals beside it included") {
+TEST_CASE("cve_2024_34055: an endless line ends at the limit, literals beside it included") {
   Limits limits;
   limits.line = 1000;
   CHECK(error_of("* X " + std::string(996, 'x'), limits).empty());
@@ -106,7 +106,7 @@ TEST_CASE("nesting, lists and words have limits") {
   CHECK_FALSE(session.has("LAST"));
 }
 
-TEST_CASE("work is linear in the input") {
+TEST_CASE("cve_2026_42245: work is linear in the input") {
   struct Case {
     const char* name;
     std::string (*make)(std::size_t n);

@@ -101,7 +101,7 @@ TEST_CASE("a CA file that is none") {
   CHECK(has(attempt({.ca_file = "/nonexistent/ca.pem"}), "no certificate in CA file"));
 }
 
-TEST_CASE("a server without TLS 1.2") {
+TEST_CASE("cve_2010_4533: a server without TLS 1.2") {
   const Error error = attempt({.newest = TLS1_1_VERSION});
   CHECK(has(error, "no TLS version from 1.2 on"));
 }

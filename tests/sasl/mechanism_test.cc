@@ -1,6 +1,7 @@
 // Every mechanism by the examples of its RFC, what a bad server can say, and which one is taken first.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -166,8 +167,11 @@ TEST_CASE("CRAM-MD5, the example of RFC 2195 §2") {
   CHECK(text(cram->respond("<1896.697170952@postoffice.reston.mci.net>")) == "tim b913a602c7eda7a495b4e6e7334d3890");
   CHECK(!cram->respond("<again@x>"));
   CHECK(!made("CRAM-MD5", tim())->respond(""));
-  // cve_2026_43859: the challenge and the digest are octets, not C strings.
+}
+
+TEST_CASE("cve_2026_43859: the challenge and the digest are octets, not C strings") {
   CHECK(text(made("CRAM-MD5", tim())->respond(std::string("a\0b", 3))) != text(made("CRAM-MD5", tim())->respond("a")));
+  CHECK(text(made("CRAM-MD5", tim())->respond(std::string("a\0b", 3))).size() == std::string("tim ").size() + 32);
 }
 
 TEST_CASE("LOGIN asks twice, whatever the words") {
@@ -254,6 +258,34 @@ TEST_CASE("the strongest that is offered and can be used") {
       all += name + " ";
     CHECK(all == c.chosen);
   }
+}
+
+TEST_CASE("cve_2026_43862, cve_2013_0249: GSSAPI, NTLM, DIGEST-MD5 and the like are never chosen") {
+  Credentials who = tim();
+  who.certificate = true;
+  const auto all = sasl::choose([](std::string_view) { return true; }, who, sasl::Binding{"x", "y"});
+  CHECK(!all.empty());
+  for (const char* name : {"GSSAPI", "GS2-KRB5", "NTLM", "DIGEST-MD5", "ANONYMOUS", "SKEY", "OTP", "KERBEROS_V4"}) {
+    CHECK(std::ranges::find(all, name) == all.end());
+    CHECK(!sasl::mechanism(name, who));
+  }
+}
+
+TEST_CASE("cve_2026_8925: an exchange may end at any step, and an ended one says nothing more") {
+  for (const char* name :
+       {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"})
+    for (const char* challenge : {"", "x", "r=,s=,i=0", "e=other-error", "{\"status\":\"401\"}"})
+      for (int steps = 0; steps < 5; ++steps) {
+        CAPTURE(name);
+        Credentials who = tim();
+        who.token = Secret("token");
+        const auto mechanism = made(name, who);
+        if (mechanism->client_first()) CHECK(mechanism->initial());
+        int refused = 0;
+        for (int i = 0; i < steps; ++i) refused += mechanism->respond(challenge) ? 0 : 1;
+        if (steps == 4) CHECK(refused >= 2);  // two questions are the most that any of them answers
+        if (std::string_view(name).starts_with("SCRAM")) CHECK(!mechanism->finish());
+      }
 }
 
 TEST_CASE("cve_2018_16839: long names and passwords are octets of any number") {

@@ -29,6 +29,7 @@ struct Pop3Scene : Machine {
   // Whatever it ends in; habits are a process's own.
   Ending try_run() {
     habits = std::make_shared<collector::Pop3Habits>();
+    habits->status_flags = status_flags;
     pop.forget();
     return run_process();
   }
@@ -75,6 +76,7 @@ struct Pop3Scene : Machine {
   Pop3Model pop;
   std::shared_ptr<collector::Pop3Habits> habits = std::make_shared<collector::Pop3Habits>();
   std::vector<std::string> wanted;
+  bool status_flags = false;
 
  private:
   static StateFile& file() {

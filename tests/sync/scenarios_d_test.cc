@@ -153,7 +153,9 @@ STORY("D55 dates: impossible, out of range, without a zone, padded or not, absen
   }
 }
 
-STORY("D56 names: raw UTF-8 and Latin-1, bad modified UTF-7, blanks, TAB, '..', 300 octets, twins, odd delimiters") {
+STORY(
+    "D56 cve_2021_20247, cve_2018_14355 names: raw UTF-8 and Latin-1, bad modified UTF-7, blanks, TAB, '..', 300 "
+    "octets, twins, odd delimiters") {
   stage.deliver(2);
   const std::string names[] = {"Entw\xc3\xbcrfe",
                                "Entw\xfcrfe",
