@@ -116,9 +116,9 @@ class ForeignServer:
     def __init__(self):
         self.root = made_root(self.name, self.release, self.packages)
         self.folder = temporary_folder(f"mh-{self.name}-")
-        authority = Authority(self.folder / "tls")
-        self.ca_file = str(authority.ca)
-        certificate = authority.good()
+        self.authority = Authority(self.folder / "tls")
+        self.ca_file = str(self.authority.ca)
+        certificate = self.authority.good()
         self.work = self.folder / "w"
         self.work.mkdir()
         shutil.copy(certificate.certificate, self.work / "crt")

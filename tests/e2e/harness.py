@@ -238,9 +238,14 @@ class Proxy:
             self._pump(server, client, "down")
             other.join()
 
+    def _room(self, way):
+        """So many octets that it is held exactly where it is to be."""
+        after = self.hold_after
+        return max(1, min(1 << 12, after - self.down)) if way == "down" and after is not None and after > self.down else 1 << 12
+
     def _pump(self, source, sink, way):
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 12):
+            while data := source.recv(self._room(way)):
                 with self.lock:
                     setattr(self, way, getattr(self, way) + len(data))
                     down = self.down

@@ -240,10 +240,21 @@ class Renewal(OAuth):
         self.assertNotEqual(self.saved()["refresh_token"], before["refresh_token"])
 
     def test_a_clock_that_is_ten_minutes_off(self):
-        self.authorize()
-        for shift in (600, -600):
-            self.change(issued=int(time.time()) + shift)
-            self.collect()
+        """It was wrong when the tokens came, or it is wrong now: one renewal at most, where one is due by any clock."""
+        now = int(time.time())
+        for issued, life, token, renewed in [(now - 600, 3600, None, False),  # ahead, the token lives on both clocks
+                                             (now - 600, 600, None, True),  # ahead, and over by this clock alone
+                                             (now + 600, 3600, None, True),  # behind: from the future, nobody knows how long it lives
+                                             (now + 600, 3600, "over-at-the-server", True)]:  # behind, over by the server's
+            with self.subTest(issued=issued - now, life=life, token=token):
+                self.authorize()
+                before = self.saved()
+                self.change(issued=issued, life=life, **({"access_token": token} if token else {}))
+                self.collect()
+                after = self.saved()
+                self.assertEqual(after["refresh_token"] != before["refresh_token"], renewed)
+                self.collect()  # what came is good, on this clock
+                self.assertEqual(self.saved()["refresh_token"], after["refresh_token"])
 
     def test_an_outage(self):
         self.authorize()

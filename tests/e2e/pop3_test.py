@@ -16,6 +16,7 @@ from scripted_server import ScriptedServer
 
 MESSAGES = 5000 if WHOLE else 300
 KILLS = 0 if WHOLE else 12  # points; 0: all
+CUTS = 400 if WHOLE else 6
 
 
 def wire(data):
@@ -236,13 +237,39 @@ class KillTest(PopWorld):
         super().setUpClass()
         cls.few = cls.filled("few", 12, odd=False)[1]
 
-    def test_killed_at_any_call(self):
-        if reason := tracing.usable():
-            need(False, reason)
+    def scene(self):
+        """With what a run that is let alone brings, held against what was put in."""
         scene = Scene("POP3", self.server, "few", None, {})
         self.complete(run(*scene.command(self.mail)))
         self.same_octets(self.few)
         scene.expected = self.foreign()[0]
+        return scene
+
+    def test_cut_at_any_octet(self):
+        """Cut once behind so many octets of the encrypted stream: the run gets over it or ends, another one brings the rest."""
+        scene, url = self.scene(), self.url("few")
+        self.complete(run("collect", url, f"maildir:{self.folder / 'alone'}", "--ca-file", self.server.ca_file))
+        everything = self.relay.down
+        outcomes = Counter()
+        for number in range(CUTS):
+            at, mail = 1 + number * everything // CUTS, self.folder / f"cut{number}"
+            self.relay.again(hold_after=at, to=self.server.pop3s)
+            running = start("collect", url, f"maildir:{mail}", "--ca-file", self.server.ca_file)
+            self.assertTrue(self.relay.held.wait(60))
+            self.relay.hold_after = None
+            self.relay.cut()
+            self.relay.release()
+            outcomes[running.wait(120)] += 1
+            running.communicate()
+            self.complete(run("collect", url, f"maildir:{mail}", "--ca-file", self.server.ca_file))
+            kill_test.check(scene, mail, f"cut behind octet {at} of {everything}")
+            shutil.rmtree(mail)
+        print(f"{CUTS} cuts in {everything} octets, each followed by another run and compared; exit codes {dict(outcomes)}", flush=True)
+
+    def test_killed_at_any_call(self):
+        if reason := tracing.usable():
+            need(False, reason)
+        scene = self.scene()
         points = scene.points()
         chosen = kill_test.spread(points, KILLS or len(points), random.Random(1))
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -250,6 +277,8 @@ class KillTest(PopWorld):
         late = phases.pop(None, 0)
         print(f"{len(points)} points, {phases.total()} kills, each restarted and compared ({late} late): {dict(phases)}", flush=True)
         self.assertGreater(phases.total(), len(chosen) // 2)
+        if WHOLE:
+            self.assertEqual({"fetch", "rename", "directory sync", "commit"} - set(phases), set())
 
 
 if __name__ == "__main__":
