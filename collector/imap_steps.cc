@@ -50,7 +50,10 @@ void Selected::code(const imap::StatusText& status) {
   if (status.code == "UIDVALIDITY") {
     if (!n || *n == 0) return;
     if (validity_ && validity_->value != *n) changed_ = true;
-    validity_ = mail::UidValidity{*n};
+    if (sticky_) validity_ = mail::UidValidity{*n};
+  } else if (status.code == "UIDNOTSTICKY") {  // RFC 4315 §3: as good as no UIDVALIDITY
+    sticky_ = false;
+    validity_.reset();
   } else if (status.code == "UIDNEXT") {
     if (n && *n > 0) uid_next_ = *n;
   } else if (status.code == "HIGHESTMODSEQ") {

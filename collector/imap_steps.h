@@ -50,6 +50,7 @@ class Selected : public client::Listener {
   bool open_ = false;
   bool changed_ = false;  // UIDVALIDITY changed while selected
   std::uint64_t exists_ = 0;
+  bool sticky_ = true;
   std::optional<mail::UidValidity> validity_;  // 0 is no UIDVALIDITY: SmarterMail and others mean "none" by it
   std::optional<std::uint64_t> uid_next_;
   std::optional<mail::ModSeq> modseq_;

@@ -1,6 +1,7 @@
 // A job as a user states it: where from, where to, under which rules. Parsing and checking of that text; no I/O.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,7 @@ struct Job {
   std::vector<std::string> release;  // mailboxes whose held removals may go ahead
   Quirks quirks;
   std::size_t connections = 1;
+  std::optional<std::uint64_t> daily_octets;  // what a day may bring; 0: no limit; nullopt: what its provider allows
   bool compress = false;
   bool dry_run = false;
   store::MaildirNames names = store::MaildirNames::Utf7;

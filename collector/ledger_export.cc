@@ -118,7 +118,7 @@ Done export_ledger(store::Ledger& ledger, ExportForm form, const std::function<b
         ledger.each_message(account.id, [&](const store::MailboxRow& mailbox, std::uint32_t number,
                                             const store::MessageRow& row, std::span<const store::PlacementRow> copies) {
           const auto life = generations.find({mailbox.id.value, number});
-          const auto generation = life == generations.end() ? store::GenerationRow{number, {}, {}} : life->second;
+          const auto generation = life == generations.end() ? store::GenerationRow{number, {}, 0, {}} : life->second;
           if (copies.empty()) wanted = out(line_of(fields(account, mailbox, generation, row, nullptr), form));
           for (std::size_t i = 0; i < copies.size() && wanted; ++i)
             wanted = out(line_of(fields(account, mailbox, generation, row, &copies[i]), form));

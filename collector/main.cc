@@ -31,7 +31,7 @@ using namespace mailhaul::collector;  // NOLINT(google-build-using-namespace)
 
 struct Options {  // the command line as text, before it is understood
   std::string source, destination, password_file, token_file, authzid, certificate, resolver, ca_file, proxy, state,
-      since, max_size, trace;
+      since, max_size, daily, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
   std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
@@ -98,6 +98,10 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
                      "map: Sent, Drafts, Junk, Trash, Archive under these names, or keep: as the source calls them");
   command.add_option("--since", o.since, "only mail that arrived at the source on or after YYYY-MM-DD");
   command.add_option("--max-size", o.max_size, "no messages larger than this (octets, or 500K, 20M, 2G)");
+  command.add_option(
+      "--daily-bytes", o.daily,
+      "what a day may bring (octets, or 500K, 20M, 2G; 0: no limit; default: what Gmail allows, elsewhere "
+      "no limit)");
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
   command.add_option(
       "--on-source-delete", o.on_delete,
@@ -133,6 +137,11 @@ Done understand_rules(const Options& o, Job& job) {
     auto size = parse_size(o.max_size);
     if (!size) return size.error().in("--max-size");
     job.policy.max_size = *size;
+  }
+  if (!o.daily.empty()) {
+    auto octets = parse_size(o.daily);
+    if (!octets) return octets.error().in("--daily-bytes");
+    job.daily_octets = *octets;
   }
   for (const auto& quirk : o.quirks)
     if (auto applied = apply_quirk(quirk, job.quirks); !applied) return applied.error().in("--quirk");

@@ -98,6 +98,10 @@ std::string report_text(const sync::Report& report, bool dry_run) {
       out += "held: " + printable(m.name) + ": " + m.held +
              "; no copy is touched there until you say: mailhaul collect --release-hold '" + printable(m.name) + "'\n";
   for (const auto& m : report.mailboxes)
+    if (!m.by_content.empty())
+      out += "recognised by content: " + printable(m.name) + ": " + m.by_content +
+             "; what it holds is compared by date, size and header at each run\n";
+  for (const auto& m : report.mailboxes)
     if (!m.renamed_from.empty())
       out += "renamed at the source: " + printable(m.renamed_from) + " is " + printable(m.name) +
              " now; its copies stay where they are\n";
@@ -109,6 +113,13 @@ std::string report_text(const sync::Report& report, bool dry_run) {
            "; tried again after " + time_text(f.next_try) + "\n";
   if (dry_run) out += "dry run: nothing was written; pending is what a run would deliver\n";
   if (!report.error.empty()) out += "stopped early: " + report.error + "\n";
+  if (const auto& budget = report.budget) {
+    const auto days = budget->waiting / std::max<std::uint64_t>(budget->octets, 1) + 1;
+    out += "the day's allowance of " + human_octets(budget->octets) +
+           " is used up (--daily-bytes): " + std::to_string(report.sum.pending) + " messages, about " +
+           human_octets(budget->waiting) + ", wait; run again after " + time_text(budget->again) +
+           ", all is here after about " + std::to_string(days) + (days == 1 ? " more day\n" : " more days\n");
+  }
   if (report.come_back != 0)
     out += "the server wants to be left alone: run again after " + time_text(report.come_back) + "\n";
   return out;
@@ -121,6 +132,10 @@ std::string report_json(const sync::Report& report, bool dry_run) {
                      {"dry_run", dry_run},
                      {"error", report.error.empty() ? nlohmann::json() : nlohmann::json(report.error)},
                      {"come_back", report.come_back == 0 ? nlohmann::json() : nlohmann::json(report.come_back)},
+                     {"budget", !report.budget ? nlohmann::json()
+                                               : nlohmann::json{{"octets", report.budget->octets},
+                                                                {"again", report.budget->again},
+                                                                {"waiting", report.budget->waiting}}},
                      {"mailboxes", nlohmann::json::array()},
                      {"sum", to_json(report.sum)},
                      {"unlisted", report.unlisted},
@@ -137,6 +152,7 @@ std::string report_json(const sync::Report& report, bool dry_run) {
     entry["removed"] = m.removed;
     entry["marked"] = m.marked;
     if (!m.renamed_from.empty()) entry["renamed_from"] = m.renamed_from;
+    if (!m.by_content.empty()) entry["by_content"] = m.by_content;
     entry["held"] = m.held.empty() ? nlohmann::json() : nlohmann::json(m.held);
     entry["error"] = m.error.empty() ? nlohmann::json() : nlohmann::json(m.error);
     out["mailboxes"].push_back(std::move(entry));

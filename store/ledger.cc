@@ -9,11 +9,11 @@ constexpr std::size_t kWindow = 1000;
 
 AccountRow read_account(const sqlite::Statement& q) {
   return {AccountId{q.integer(0)}, std::string(q.text(1)), std::string(q.text(2)), q.integer(3),
-          q.as<std::uint32_t>(4)};
+          q.as<std::uint32_t>(4),  q.integer(5),           q.as<std::uint64_t>(6)};
 }
 
 Result<std::vector<GenerationRow>> read_generations(sqlite::Database& db, MailboxId mailbox) {
-  auto q = db.use("SELECT number, uid_validity, " MAILHAUL_TALLY_COLUMNS
+  auto q = db.use("SELECT number, uid_validity, began, " MAILHAUL_TALLY_COLUMNS
                   " FROM generation WHERE mailbox = ?1 ORDER BY number");
   q->bind(1, mailbox.value);
   std::vector<GenerationRow> found;
@@ -24,7 +24,8 @@ Result<std::vector<GenerationRow>> read_generations(sqlite::Database& db, Mailbo
     GenerationRow& generation = found.emplace_back();
     generation.number = q->as<std::uint32_t>(0);
     if (!q->is_null(1)) generation.uid_validity = mail::UidValidity{q->as<std::uint64_t>(1)};
-    generation.tally = rows::read_tally(*q, 2);
+    generation.began = q->integer(2);
+    generation.tally = rows::read_tally(*q, 3);
   }
 }
 
@@ -63,7 +64,8 @@ bool visit_window(const Window& window, const MailboxRow& mailbox, std::uint32_t
 
 Result<std::vector<AccountRow>> Ledger::accounts() {
   return impl_->read([](sqlite::Database& db) -> Result<std::vector<AccountRow>> {
-    auto q = db.use("SELECT id, identity, uuid, rest_until, connections FROM account ORDER BY id");
+    auto q =
+        db.use("SELECT id, identity, uuid, rest_until, connections, day_began, day_octets FROM account ORDER BY id");
     std::vector<AccountRow> found;
     for (;;) {
       auto row = q->step();
@@ -76,7 +78,8 @@ Result<std::vector<AccountRow>> Ledger::accounts() {
 
 Result<std::optional<AccountRow>> Ledger::account(std::string_view identity) {
   return impl_->read([&](sqlite::Database& db) -> Result<std::optional<AccountRow>> {
-    auto q = db.use("SELECT id, identity, uuid, rest_until, connections FROM account WHERE identity = ?1");
+    auto q = db.use(
+        "SELECT id, identity, uuid, rest_until, connections, day_began, day_octets FROM account WHERE identity = ?1");
     q->bind(1, identity);
     auto row = q->step();
     if (!row) return row.error();

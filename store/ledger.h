@@ -57,6 +57,8 @@ struct AccountRow {
   std::string uuid;               // 36 characters; also kept beside the mail
   std::int64_t rest_until = 0;    // Unix seconds: the server asked to be left alone until then
   std::uint32_t connections = 0;  // so many the server allowed at once; 0: as many as were asked for
+  std::int64_t day_began = 0;     // Unix seconds; with day_octets, what was received since then: see spend()
+  std::uint64_t day_octets = 0;
   bool operator==(const AccountRow&) const = default;
 };
 
@@ -112,6 +114,7 @@ struct MessageRow {
 struct GenerationRow {
   std::uint32_t number = 0;
   std::optional<mail::UidValidity> uid_validity;
+  std::int64_t began = 0;  // Unix seconds; 0: nothing noted it
   Tally tally;
 };
 
@@ -196,13 +199,14 @@ class Ledger {
     Transaction(Transaction&&) noexcept;
 
     Result<AccountRow> add_account(std::string_view identity, std::string_view uuid);
-    Done update_account(const AccountRow& row);                                // rest_until and connections
+    Done update_account(const AccountRow& row);  // rest_until and connections
+    Done spend(AccountId account, std::int64_t day_began, std::uint64_t day_octets);
     Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);  // row.id ignored; generation 1
     // All but id and tally; a row of another generation than the current one is refused. The same values: no write.
     Done update_mailbox(const MailboxRow& row);
     // A new generation: the rows of the old one become orphans, floor 1, modseq and what was seen unknown (in the same
-    // transaction). mailbox() gives the row to go on with.
-    Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity);
+    // transaction). mailbox() gives the row to go on with. `now`: Unix seconds.
+    Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity, std::int64_t now);
 
     // Inserts rows in state Listed for UIDs that have none in the current generation; leaves existing rows alone.
     Done list(MailboxId mailbox, std::uint32_t generation, const mail::UidSet& uids);

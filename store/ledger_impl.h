@@ -101,11 +101,12 @@ struct Ledger::Transaction::Impl {
   Done list(OpenLife& life, const mail::UidSet& uids);
   Done settle(OpenLife& life, std::span<const Settled> batch);
   Done put_one(OpenLife& life, const MessageRow& row);
-  Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity);
+  Done new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity, std::int64_t now);
   Done rebind(OpenLife& old_life, mail::Uid from, OpenLife& new_life, mail::Uid to);
   Result<MailboxRow> add_mailbox(AccountId account, const MailboxRow& row);
   Done update_mailbox(const MailboxRow& row);
-  Done add_generation(MailboxId mailbox, std::uint32_t number, std::optional<mail::UidValidity> validity);
+  Done add_generation(MailboxId mailbox, std::uint32_t number, std::optional<mail::UidValidity> validity,
+                      std::int64_t began);
   Done finish(const char* how);  // COMMIT or ROLLBACK
 };
 

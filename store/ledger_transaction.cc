@@ -56,6 +56,16 @@ Done Ledger::Transaction::update_account(const AccountRow& row) {
   });
 }
 
+Done Ledger::Transaction::spend(AccountId account, std::int64_t day_began, std::uint64_t day_octets) {
+  return impl_->attempt([&] {
+    auto q = impl_->db.use("UPDATE account SET day_began = ?2, day_octets = ?3 WHERE id = ?1");
+    q->bind(1, account.value);
+    q->bind(2, day_began);
+    q->bind(3, day_octets);
+    return q->run();
+  });
+}
+
 Result<MailboxRow> Ledger::Transaction::add_mailbox(AccountId account, const MailboxRow& row) {
   return impl_->attempt([&] { return impl_->add_mailbox(account, row); });
 }
@@ -64,8 +74,9 @@ Done Ledger::Transaction::update_mailbox(const MailboxRow& row) {
   return impl_->attempt([&] { return impl_->update_mailbox(row); });
 }
 
-Done Ledger::Transaction::new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity) {
-  return impl_->attempt([&] { return impl_->new_generation(mailbox, validity); });
+Done Ledger::Transaction::new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity,
+                                         std::int64_t now) {
+  return impl_->attempt([&] { return impl_->new_generation(mailbox, validity, now); });
 }
 
 Done Ledger::Transaction::list(MailboxId mailbox, std::uint32_t generation, const mail::UidSet& uids) {

@@ -210,14 +210,15 @@ Done Ledger::Transaction::Impl::settle(OpenLife& life, std::span<const Settled> 
 }
 
 Done Ledger::Transaction::Impl::add_generation(MailboxId mailbox, std::uint32_t number,
-                                               std::optional<mail::UidValidity> validity) {
-  auto q = db.use("INSERT INTO generation (mailbox, number, uid_validity) VALUES (?1, ?2, ?3)");
+                                               std::optional<mail::UidValidity> validity, std::int64_t began) {
+  auto q = db.use("INSERT INTO generation (mailbox, number, uid_validity, began) VALUES (?1, ?2, ?3, ?4)");
   q->bind(1, mailbox.value);
   q->bind(2, number);
   if (validity)
     q->bind(3, validity->value);
   else
     q->bind_null(3);
+  q->bind(4, began);
   return q->run();
 }
 
@@ -230,7 +231,7 @@ Result<MailboxRow> Ledger::Transaction::Impl::add_mailbox(AccountId account, con
   q->bind(13, account.value);
   if (auto ok = q->run(); !ok) return ok.error().in("add mailbox " + printable(row.raw_name));
   const MailboxId id{db.last_id()};
-  if (auto ok = add_generation(id, 1, row.uid_validity); !ok) return ok.error();
+  if (auto ok = add_generation(id, 1, row.uid_validity, 0); !ok) return ok.error();
   return rows::mailbox(db, id);
 }
 
@@ -257,13 +258,14 @@ Done Ledger::Transaction::Impl::update_mailbox(const MailboxRow& row) {
   return validity->run();
 }
 
-Done Ledger::Transaction::Impl::new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity) {
+Done Ledger::Transaction::Impl::new_generation(MailboxId mailbox, std::optional<mail::UidValidity> validity,
+                                               std::int64_t now) {
   auto old = life(mailbox, 0);
   if (!old) return old.error();
   if (auto ok = orphan_all(**old); !ok) return ok;
   (*old)->current = false;
   const std::uint32_t number = (*old)->number + 1;
-  if (auto ok = add_generation(mailbox, number, validity); !ok) return ok;
+  if (auto ok = add_generation(mailbox, number, validity, now); !ok) return ok;
   auto q = db.use(
       "UPDATE mailbox SET generation = ?2, floor = 1, modseq = NULL, exists_seen = NULL, uid_next_seen = NULL, "
       "last_full_audit = 0 WHERE id = ?1");

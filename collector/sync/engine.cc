@@ -390,6 +390,7 @@ Report Engine::report() {
     out.sum.add(work.report.count);
     out.mailboxes.push_back(work.report);
   }
+  out.budget = budget(out.sum, rows);
   for (const auto& name : undecided_) {
     MailboxReport waits;
     waits.name = mail::display_name(name);

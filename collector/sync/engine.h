@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "collector/sync/allowance.h"
 #include "collector/sync/intake.h"
 #include "collector/sync/names.h"
 #include "collector/sync/patience.h"
@@ -20,7 +21,11 @@ namespace mailhaul::sync {
 class Engine {
  public:
   Engine(const RunSettings& settings, const RunContext& context)
-      : settings_(settings), context_(context), patience_(settings.patience), connections_(settings.connections) {}
+      : settings_(settings),
+        context_(context),
+        patience_(settings.patience),
+        allowance_(settings.daily_octets),
+        connections_(settings.connections) {}
   Result<Report> go();
 
  private:
@@ -51,6 +56,9 @@ class Engine {
   Done be_patient(const Error& why);
   Done recall_limits();
   Done note_limits();
+  Done note_spending();
+  [[nodiscard]] std::optional<Report::Budget> budget(const Count& sum,
+                                                     const std::map<std::int64_t, store::MailboxRow>& rows) const;
   Result<Source*> connected();
 
   // observe.cc
@@ -65,6 +73,8 @@ class Engine {
   Done prove(Work& work, std::size_t index, const UidSet& missing);
   Done hot_flags(const Work& work, ObserveRequest& request);
   // identity.cc
+  Result<std::string> why_by_content(const Work& work);
+  Result<UidSet> differing(const Work& work, const UidSet& known);
   Done check_identity(Work& work, std::size_t index);
   Done suspect(Work& work);
   Result<UidSet> reappeared(const Work& work);
@@ -162,6 +172,7 @@ class Engine {
   std::vector<std::string> unlisted_;           // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
   Patience patience_;
+  Allowance allowance_;
   std::int64_t come_back_ = 0;
   std::size_t connections_;  // that the server has allowed so far
   bool helpers_tried_ = false;

@@ -13,6 +13,8 @@ using store::MessageState;
 
 // Isolated disconnects at one message before it is left alone (Dovecot's "Cached message size").
 constexpr int kStrikes = 3;
+// Where a day's octets are counted: what has been asked for comes, so no more is asked for at once.
+constexpr std::size_t kLimitedSlice = 50;
 
 // Twice in bulk, then in smaller and smaller pieces down to single messages: most of what is missing comes when asked
 // again. What does not is asked for in other forms.
@@ -32,7 +34,7 @@ std::int64_t retry_after(std::uint32_t attempts) {
 }  // namespace
 
 Done Engine::fetch(Group group) {
-  Arrivals arrivals;
+  Arrivals arrivals(allowance_);
   for (auto& work : group) {
     if (!work.observed || work.todo.deliver.empty()) continue;
     if (auto made = context_.maildir->create(work.row.destination); !made) return made;
@@ -52,10 +54,11 @@ Done Engine::fetch(Group group) {
   Committer committer(*context_.maildir, *context_.ledger, settings_.threaded, [&](const Settled& s) { settled(s); });
   Done outcome = done();
   for (const auto& [slice, form] : kRounds) {
-    if (!outcome || arrivals.missing_count() == 0) break;
+    if (!outcome || arrivals.missing_count() == 0 || allowance_.used_up()) break;
     if (slice == 1 && form == Form::Whole) outcome = isolate(arrivals);
     if (form == Form::Parts) outcome = before_salvage(arrivals);
-    if (outcome) outcome = fetch_round(slice, form, arrivals, committer);
+    if (outcome)
+      outcome = fetch_round(allowance_.limited() ? std::min(slice, kLimitedSlice) : slice, form, arrivals, committer);
     if (outcome) outcome = judge_twins(arrivals, committer);
   }
   if (auto all_settled = committer.finish(); !all_settled) return all_settled;
@@ -65,7 +68,7 @@ Done Engine::fetch(Group group) {
       work.clean = false;  // the next run looks again
       tell(MailboxFailed{work.report.name, work.report.error});
     }
-  if (!outcome) return outcome;
+  if (!outcome || allowance_.used_up()) return outcome;  // what is missing was not asked for
   return give_up(arrivals);
 }
 
@@ -75,13 +78,15 @@ void Engine::settled(const Settled& s) {
   sum.first += s.messages;
   sum.second += s.octets;
   tell(Delivered{s.messages, s.octets});
+  if (auto noted = note_spending(); !noted) tell(Trouble{noted.error().what});
 }
 
 // One round: until the queue is empty, over as many lost connections as make progress.
 Done Engine::fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Committer& committer) {
   std::map<std::pair<std::size_t, Uid>, int> strikes;
   for (int idle = 0;;) {
-    FetchQueue queue(slice, form);
+    FetchQueue queue(slice, form, &allowance_);
+    allowance_.nothing_coming();
     for (const auto index : arrivals.mailboxes()) queue.add(works_[index].fetch(index, arrivals.to_ask(index)));
     const auto before = arrivals.taken();
     auto source = connected();
@@ -90,7 +95,8 @@ Done Engine::fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Commi
     broke_open_ = helper_lost_ = false;
     auto fetched = fetch_on(**source, queue, arrivals, committer, slice == 1);
     if (arrivals.taken() > before) patience_.progress();
-    if (fetched && helper_lost_ && arrivals.missing_count() > 0 && !context_.stop.stop_requested()) continue;
+    const bool more = helper_lost_ || (allowance_.limited() && !allowance_.used_up() && arrivals.taken() > before);
+    if (fetched && more && arrivals.missing_count() > 0 && !context_.stop.stop_requested()) continue;
     if (!fetched && Patience::concerns(fetched.error())) {
       if (!source_->usable()) source_.reset();
       if (auto waited = be_patient(fetched.error()); !waited) return waited;

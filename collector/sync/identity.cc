@@ -10,6 +10,9 @@ using store::MessageState;
 
 namespace {
 
+constexpr std::int64_t kDay = 86'400;
+constexpr std::size_t kWindow = 2048;
+constexpr std::uint64_t kChanges = 2;  // of UIDVALIDITY within a day are an accident; more are a habit
 constexpr std::uint64_t kSample = 20;  // the newest: theirs are the UIDs that are given out again
 
 // Some servers rewrite a Message-ID or a header field now and then; a message that differs in all is another one.
@@ -32,6 +35,43 @@ Done Engine::suspect(Work& work) {
   return done();
 }
 
+// A mailbox whose UIDs mean nothing from one session to the next: without UIDVALIDITY, with [UIDNOTSTICKY] (RFC 4315
+// §2) or with another UIDVALIDITY each time. Its messages are recognised by what they are, all of them, at each poll.
+Result<std::string> Engine::why_by_content(const Work& work) {
+  const auto& row = work.row;
+  if (row.id.value == 0 || work.source.named) return std::string();
+  if (!row.uid_validity && row.exists_seen)
+    return std::string("its UIDs are not lasting: the server names no UIDVALIDITY");
+  if (row.generation <= kChanges + 1) return std::string();
+  auto lives = context_.ledger->generations(row.id);
+  if (!lives) return lives.error();
+  const auto since = context_.clock->unix_seconds() - kDay;
+  const auto changes = std::ranges::count_if(*lives, [&](const auto& life) { return life.began > since; });
+  if (static_cast<std::uint64_t>(changes) <= kChanges) return std::string();
+  return "its UIDVALIDITY has changed " + std::to_string(changes) + " times within a day";
+}
+
+// Of what is known and listed: whose date or size is not what it was. Sizes may be rough (RFC822.SIZE of some servers
+// is), so this is a suspicion, no proof.
+Result<UidSet> Engine::differing(const Work& work, const UidSet& known) {
+  UidSet out;
+  const auto& told = work.view.descriptors;
+  for (auto rest = known.intersect(work.view.present); !rest.empty();) {
+    const auto some = rest.take_front(kWindow, SIZE_MAX);
+    auto rows = context_.ledger->messages(work.row.id, work.row.generation, Uid{some.ranges().front().first},
+                                          *some.highest(), SIZE_MAX >> 1);
+    if (!rows) return rows.error();
+    for (const auto& row : *rows) {
+      const auto it = std::ranges::lower_bound(told, row.uid, {}, &Descriptor::uid);
+      if (it == told.end() || it->uid != row.uid || !some.contains(row.uid)) continue;
+      const bool moved = row.date_source == 0 && row.internal_date && *row.internal_date != it->date;
+      if (moved || (it->size != 0 && row.octets != it->size)) out.add(row.uid);
+    }
+  }
+  if (out.size() > kWindow) out.take_front(out.size() - kWindow, SIZE_MAX);
+  return out;
+}
+
 Result<UidSet> Engine::reappeared(const Work& work) {
   constexpr MessageState kVanished[] = {MessageState::Vanished};
   auto vanished = context_.ledger->uids(work.row.id, work.row.generation, kVanished);
@@ -48,6 +88,13 @@ Result<bool> Engine::same_messages(Work& work, std::size_t index) {
   auto again = reappeared(work);
   if (!again) return again.error();
   sample.merge(again->take_front(kSample, SIZE_MAX));
+  if (!work.by_content.empty()) {
+    // Some gone and some new at once: the UIDs may all have moved.
+    if (!known->minus(work.view.present).empty() && !work.view.present.minus(*known).empty()) return false;
+    auto others = differing(work, *known);
+    if (!others) return others.error();
+    sample.merge(*others);
+  }
   if (sample.empty()) return true;
   auto headers = on_source([&](Source& source) { return source.headers(work.fetch(index, sample)); });
   if (!headers && headers.error().scope == Scope::Mailbox) return true;  // nothing speaks against it
@@ -66,7 +113,8 @@ Result<bool> Engine::same_messages(Work& work, std::size_t index) {
 Done Engine::check_identity(Work& work, std::size_t index) {
   if (!work.observed || !work.clean || work.fresh_generation || work.row.id.value == 0 || settings_.dry_run)
     return done();
-  if (work.view.completeness != Completeness::Complete || !(work.suspect || work.audit)) return done();
+  if (work.view.completeness != Completeness::Complete || !(work.suspect || work.audit || !work.by_content.empty()))
+    return done();
   auto same = same_messages(work, index);
   if (!same) return same.error();
   if (*same) return done();

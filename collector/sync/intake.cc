@@ -173,7 +173,10 @@ Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t oc
   return done();
 }
 
-Done Intake::octets(std::string_view chunk) { return incoming_ ? incoming_->write(chunk) : done(); }
+Done Intake::octets(std::string_view chunk) {
+  arrivals_.received(chunk.size());
+  return incoming_ ? incoming_->write(chunk) : done();
+}
 
 Done Intake::end() {
   if (!incoming_) return done();
@@ -263,6 +266,7 @@ std::optional<std::pair<std::size_t, Uid>> Intake::next_owed() const {
 
 Done Intake::answered(const FetchSlice& slice, const std::string& refused) {
   answered_[slice.mailbox].merge(slice.uids);
+  arrivals_.answered(slice.uids.size());
   const auto missing = arrivals_.missing_of(slice.mailbox, slice.uids);
   if (missing.empty()) return done();
   const std::string reason = refused.empty() ? "the server said OK but sent no message" : refused;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "collector/sync/allowance.h"
 #include "collector/sync/committer.h"
 #include "collector/sync/key.h"
 #include "collector/sync/ports.h"
@@ -39,6 +40,9 @@ struct Refusal {
 
 class Arrivals {
  public:
+  explicit Arrivals(Allowance& allowance) : allowance_(allowance) {}
+  void received(std::uint64_t octets) { allowance_.spend(octets); }
+  void answered(std::uint64_t messages) { allowance_.answered(messages); }
   void want(std::size_t mailbox, Wanted wanted);
   [[nodiscard]] const Wanted* wanted(std::size_t mailbox) const;  // stable while a fetch runs
   // True once for each wanted UID: the caller has it now.
@@ -78,6 +82,7 @@ class Arrivals {
     std::uint64_t failed_in_a_row = 0;
     std::size_t held = 0;
   };
+  Allowance& allowance_;
   mutable std::mutex mutex_;
   std::map<std::size_t, Box> boxes_;
   std::vector<Batch> held_;

@@ -31,7 +31,7 @@ ObserveRequest Engine::request_for(const Work& work, std::size_t index, bool com
   request.flags =
       known && !vouched_for(work) && alive_rows(work.row.tally) + work.row.tally.of(MessageState::Vanished) > 0;
   request.beyond = known && work.beyond;
-  request.descriptors = settings_.policy.needs_descriptors();
+  request.descriptors = settings_.policy.needs_descriptors() || !work.by_content.empty();
   return request;
 }
 
@@ -42,9 +42,13 @@ Done Engine::observe(Group group) {
     auto rows = context_.ledger->messages(work.row.id, work.row.generation, work.row.floor, Uid{UINT32_MAX}, 1);
     if (!rows) return rows.error();
     work.beyond = !rows->empty();
+    auto why = why_by_content(work);
+    if (!why) return why.error();
+    work.by_content = work.report.by_content = *std::move(why);
   }
   for (auto& work : group) {
-    requests.push_back(request_for(work, static_cast<std::size_t>(&work - group.data()), work.audit));
+    requests.push_back(
+        request_for(work, static_cast<std::size_t>(&work - group.data()), work.audit || !work.by_content.empty()));
     if (auto r = hot_flags(work, requests.back()); !r) return r;
   }
   auto views = on_source([&](Source& source) { return source.observe(requests); });
@@ -134,7 +138,8 @@ Done Engine::new_generation(Work& work) {
   } else {
     if (auto r = settle_files_of_the_old(work, *transaction, *old_key_of); !r) return r;
     if (auto r = settle_removals_of_the_old(work, *transaction); !r) return r;
-    if (auto r = transaction->new_generation(work.row.id, work.view.validity); !r) return r;
+    if (auto r = transaction->new_generation(work.row.id, work.view.validity, context_.clock->unix_seconds()); !r)
+      return r;
     auto row = transaction->mailbox(work.row.id);
     if (!row) return row.error();
     work.row = *std::move(row);

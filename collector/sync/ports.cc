@@ -41,12 +41,14 @@ void FetchQueue::add(Mailbox mailbox) {
 }
 
 std::optional<FetchSlice> FetchQueue::next(std::optional<std::size_t> selected) {
+  if (allowance_ && !allowance_->may_ask()) return std::nullopt;
   const std::lock_guard lock(mutex_);
   auto it = std::ranges::find_if(mailboxes_, [&](const Mailbox& m) { return m.index == selected; });
   if (it == mailboxes_.end()) it = mailboxes_.begin();
   if (it == mailboxes_.end()) return std::nullopt;
   FetchSlice slice{it->index, it->raw_name, it->validity, it->uids.take_front(slice_, kCommandOctets)};
   if (it->uids.empty()) mailboxes_.erase(it);
+  if (allowance_) allowance_->asked(slice.uids.size());
   return slice;
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "collector/sync/allowance.h"
 #include "collector/sync/model.h"
 #include "protocols/base/result.h"
 #include "protocols/mail/digest.h"
@@ -114,9 +115,12 @@ class FetchQueue {
     UidSet uids;
   };
   // `slice`: messages a command asks for at most. 500 is what Exchange answers reliably; 1 isolates bad messages.
-  explicit FetchQueue(std::size_t slice = 500, Form form = Form::Whole) : slice_(slice), form_(form) {}
+  // `allowance`: what a day may bring (nullptr: anything); outlives the queue.
+  explicit FetchQueue(std::size_t slice = 500, Form form = Form::Whole, Allowance* allowance = nullptr)
+      : slice_(slice), form_(form), allowance_(allowance) {}
   void add(Mailbox mailbox);
-  // The next piece, if possible of the mailbox that the connection has selected; nullopt: nothing left.
+  // The next piece, if possible of the mailbox that the connection has selected; nullopt: nothing left, or no more
+  // today.
   std::optional<FetchSlice> next(std::optional<std::size_t> selected);
   void drop(std::size_t mailbox);  // what is left of it
   [[nodiscard]] Form form() const { return form_; }
@@ -125,6 +129,7 @@ class FetchQueue {
   std::mutex mutex_;
   std::size_t slice_;
   Form form_;
+  Allowance* allowance_;
   std::vector<Mailbox> mailboxes_;
 };
 

@@ -53,6 +53,10 @@ Done Engine::hold_anomalies() {
   for (auto& work : works_) {
     const auto row = std::ranges::find(*rows, work.row.id, &store::MailboxRow::id);
     if (row == rows->end() || !row->held.empty()) continue;
+    if (!work.by_content.empty() && policy.on_source_delete != OnSourceDelete::Keep) {
+      if (auto r = hold(work, work.by_content); !r) return r;
+      continue;
+    }
     auto vanished = context_.ledger->vanished_count(*row, since, waiting);
     if (!vanished) return vanished.error();
     const auto left = alive_rows(row->tally);

@@ -41,6 +41,7 @@ struct MailboxReport {
   std::uint64_t removed = 0;            // copies of vanished messages removed by this run
   std::uint64_t marked = 0;             // … marked $SourceGone by it
   std::uint64_t deleted = 0;            // messages that the source was told to delete, and said it would (--pop3-leave)
+  std::string by_content;               // why its UIDs mean nothing from one run to the next; empty: they do
   std::string held;                     // why removals are frozen; empty: they are not
   std::string renamed_from;             // what it was called at the source until this run; empty: the same
   bool planned_only = false;
@@ -52,8 +53,15 @@ struct Report {
   std::vector<Failure> failures;
   std::vector<std::string> unlisted;  // mailboxes collected before that the server did not list: unknown, all kept
   Count sum;
-  bool stopped = false;                 // by a signal or a user
-  std::string error;                    // why the run ended early; empty: it did not
+  bool stopped = false;  // by a signal or a user
+  std::string error;     // why the run ended early; empty: it did not
+  // The day's allowance is used up, and messages wait for the next.
+  struct Budget {
+    std::uint64_t octets = 0;   // a day's
+    std::int64_t again = 0;     // Unix seconds: the next day begins
+    std::uint64_t waiting = 0;  // octets that wait, as far as the average of what has come tells
+  };
+  std::optional<Budget> budget;
   std::int64_t come_back = 0;           // Unix seconds: the server asked to be left alone until then; 0: it did not
   [[nodiscard]] bool complete() const;  // nothing failed, nothing pending, every mailbox observed
 };

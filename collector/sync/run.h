@@ -35,6 +35,7 @@ struct RunSettings {
   std::function<Placing(const SourceMailbox&)> place;
   std::vector<std::string> release;  // mailboxes, named as in the report, whose held removals may go ahead
   std::size_t connections = 1;
+  std::uint64_t daily_octets = 0;          // bodies received in 24 hours; 0: no limit
   bool dry_run = false;                    // plans, reports, writes nothing
   bool threaded = true;                    // false: everything on the caller's thread (simulation)
   std::size_t reconnects = 5;              // in a row without progress

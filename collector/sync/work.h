@@ -53,13 +53,14 @@ struct Work {
   bool beyond = false;   // there are rows from the floor upwards: an earlier run was cut short
   bool fresh_generation = false;
   bool needed = false;
-  bool removals = false;  // windows planned now are of vanished messages whose copies may be touched
-  bool audit = false;     // the whole list and all flags, whatever STATUS says
-  bool suspect = false;   // the server seems to have gone back in time: are the UIDs still the same messages?
-  UidSet told_gone;       // alive rows that the server calls vanished, while the count bears it out
-  UidSet vanished;        // proved
-  UidSet had;             // named mailboxes: delivered before this run
-  UidSet postponed;       // new ones that may be old ones: the server did not show what they are
+  bool removals = false;   // windows planned now are of vanished messages whose copies may be touched
+  bool audit = false;      // the whole list and all flags, whatever STATUS says
+  std::string by_content;  // why its UIDs are not trusted from one run to the next; empty: they are
+  bool suspect = false;    // the server seems to have gone back in time: are the UIDs still the same messages?
+  UidSet told_gone;        // alive rows that the server calls vanished, while the count bears it out
+  UidSet vanished;         // proved
+  UidSet had;              // named mailboxes: delivered before this run
+  UidSet postponed;        // new ones that may be old ones: the server did not show what they are
   Intentions todo;
   std::uint64_t delivered_before = 0;
 

@@ -1,4 +1,4 @@
-# cmake -DPROGRAM= -DSEEDS= -DWORK= -DSECONDS= -P run.cmake: one fuzz target on a copy of its seeds.
+# cmake -DPROGRAM= -DSEEDS= -DWORK= -DSECONDS= -DSEED= -P run.cmake: one fuzz target on a copy of its seeds.
 file(REMOVE_RECURSE ${WORK})
 file(MAKE_DIRECTORY ${WORK}/corpus)
 file(GLOB seeds ${SEEDS}/*)
@@ -7,7 +7,7 @@ if(NOT seeds)
 endif()
 file(COPY ${seeds} DESTINATION ${WORK}/corpus)
 execute_process(
-  COMMAND ${PROGRAM} -max_total_time=${SECONDS} -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1
+  COMMAND ${PROGRAM} -seed=${SEED} -max_total_time=${SECONDS} -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1
           -artifact_prefix=${WORK}/ ${WORK}/corpus
   WORKING_DIRECTORY ${WORK} RESULT_VARIABLE result ERROR_VARIABLE report)
 string(REGEX MATCHALL "stat::[^\n]*" statistics "${report}")

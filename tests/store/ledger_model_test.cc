@@ -250,7 +250,7 @@ class History {
     for (auto& [where, row] : model_.rows)
       if (std::get<0>(where) == box.value && std::get<1>(where) == current) row.state = MessageState::Orphan;
     ++current;
-    good(t.new_generation(box, mail::UidValidity{pick(UINT32_MAX)}));
+    good(t.new_generation(box, mail::UidValidity{pick(UINT32_MAX)}, 0));
   }
 
   void rebind(Ledger::Transaction& t, MailboxId box, std::uint32_t from_generation, std::uint32_t generation) {

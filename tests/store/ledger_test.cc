@@ -214,7 +214,7 @@ TEST_CASE("a new generation orphans the old rows; a rebound row takes its copy a
   auto t = good(ledger->begin());
   good(t.list(home.inbox.id, 1, uid_set({{1, 3}})));
   good(t.settle(home.inbox.id, 1, batch));
-  good(t.new_generation(home.inbox.id, mail::UidValidity{0x1'0000'0001}));
+  good(t.new_generation(home.inbox.id, mail::UidValidity{0x1'0000'0001}, 0));
   auto row = good(t.mailbox(home.inbox.id));
   CHECK(row.generation == 2);
   CHECK(row.uid_validity == mail::UidValidity{0x1'0000'0001});
@@ -254,7 +254,7 @@ TEST_CASE("requests that contradict the rows are refused, and void their transac
     auto t = good(ledger->begin());
     good(t.list(home.inbox.id, 1, uid_set({{1, 3}})));
     good(t.settle(home.inbox.id, 1, batch));
-    good(t.new_generation(home.inbox.id, std::nullopt));
+    good(t.new_generation(home.inbox.id, std::nullopt, 0));
     good(t.settle(home.inbox.id, 2, batch));
     good(t.commit());
   }
@@ -377,7 +377,7 @@ TEST_CASE("each_message gives every row of every generation once, with its copie
     if (uid % 100 == 0) batch.push_back({row, ".B", key_of(uid)});  // a second copy: a label
   }
   good(t.settle(home.inbox.id, 1, batch));
-  good(t.new_generation(home.inbox.id, std::nullopt));
+  good(t.new_generation(home.inbox.id, std::nullopt, 0));
   good(t.list(home.inbox.id, 2, uid_set({{10, 11}})));
   good(t.commit());
 

@@ -236,6 +236,7 @@ class ImapModelConnection final : public net::Transport {
     if (box->lying_answers > 0 && box->lying_answers-- > 0)
       exists = static_cast<std::size_t>(std::max(0, static_cast<int>(exists) + box->exists_lie));
     say("* " + std::to_string(exists) + " EXISTS");
+    if (!box->sticky) say("* NO [UIDNOTSTICKY] UIDs are of this session only");
     if (box->validity_text() != "") say("* OK [UIDVALIDITY " + box->validity_text() + "] valid");
     if (server_.traits.uid_next) say("* OK [UIDNEXT " + std::to_string(box->next_uid) + "] next");
     if (server_.traits.condstore) say("* OK [HIGHESTMODSEQ " + std::to_string(box->modseq) + "]");

@@ -52,6 +52,7 @@ struct ModelMailbox {
   std::deque<ModelMessage> messages;                              // by UID ascending
   std::vector<std::pair<std::uint64_t, std::uint32_t>> expunged;  // modseq, UID
   std::optional<std::string> id;                                  // MAILBOXID; nullopt: none
+  bool sticky = true;                                             // false: [UIDNOTSTICKY]
   std::optional<std::string> validity_as;                         // what goes over the line instead; "": not said
 
   [[nodiscard]] std::string validity_text() const { return validity_as.value_or(std::to_string(validity)); }

@@ -118,6 +118,39 @@ TEST_CASE("limits: a wait that is longer than a run waits is not begun") {
   CHECK(scene.run().complete());
 }
 
+TEST_CASE(
+    "limits: a day's allowance: remembered over restarts, the rest waits for the next day and nothing is blamed") {
+  ImapScene scene;
+  scene.deliver(400);
+  scene.settings.daily_octets = 6000;  // a message has some 57
+  const auto first = scene.run();
+  CHECK(first.sum.delivered >= 80);
+  CHECK(first.sum.delivered < 250);
+  CHECK(first.sum.pending == 400 - first.sum.delivered);
+  CHECK(first.sum.failed == 0);
+  REQUIRE(first.budget);
+  CHECK(first.budget->again == scene.clock.now + 86'400);
+  CHECK(first.budget->waiting / first.sum.pending >= 50);
+  CHECK(first.budget->waiting / first.sum.pending <= 70);
+
+  scene.clock.now += 80'000;
+  const auto bodies = scene.imap.bodies;
+  scene.inbox->set_flags(scene.inbox->messages.front(), mail::FlagSet::from_maildir_letters("S"));
+  const auto same_day = scene.run();
+  CHECK(scene.imap.bodies == bodies);  // not one more
+  CHECK(same_day.budget);
+  CHECK(same_day.mailboxes.at(0).flags == 1);  // the rest of the work goes on
+  scene.clock.now += 6'400;
+  const auto next_day = scene.run();
+  CHECK(next_day.sum.delivered >= 80);
+  CHECK(next_day.sum.delivered < 250);
+  for (int day = 0; day < 5; ++day) {
+    scene.clock.now += 86'400;
+    scene.run();
+  }
+  scene.check_whole();
+}
+
 TEST_CASE("limits: B36 fewer connections than asked for: it completes on those there are, and asks for no more") {
   ImapScene scene;
   std::mutex one_at_a_time;

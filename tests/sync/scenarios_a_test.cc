@@ -182,6 +182,32 @@ STORY("A9 UIDVALIDITY is 0, absent, longer than 32 bits or than 64") {
   CHECK(stage.run().complete());
 }
 
+STORY("A9 UIDs that mean other messages, and no UIDVALIDITY that tells: recognised by what they are") {
+  stage.imap.capabilities = "IMAP4rev1 NAMESPACE ESEARCH LIST-EXTENDED LIST-STATUS";
+  stage.server.traits.condstore = false;
+  auto& quiet = stage.mailbox("quiet", 5);
+  quiet.validity_as = "";
+  auto& honest = stage.mailbox("honest", 5);
+  honest.sticky = false;
+  CHECK(stage.run().complete());
+  const auto bodies = stage.imap.bodies;
+  const auto turn = [](ModelMailbox& box, std::uint32_t first) {
+    std::ranges::reverse(box.messages);
+    for (auto& message : box.messages) message.uid = mail::Uid{first++};
+    box.next_uid = first;
+  };
+  turn(quiet, 1);
+  turn(honest, 100);
+  const auto report = stage.run();
+  CHECK(report.complete());
+  TELLS(stage.imap.bodies == bodies);
+  for (const auto& box : report.mailboxes) TELLS(box.by_content.empty() == (box.name == "INBOX"));
+  stage.deliver(quiet, 1);
+  stage.deliver(honest, 1);
+  CHECK(stage.run().complete());
+  TELLS(stage.imap.bodies == bodies + 2);
+}
+
 STORY("A9 UIDVALIDITY is another one each session") {
   stage.deliver(10);
   stage.imap.answer = [&](const std::string& line) -> Answer {
@@ -194,7 +220,9 @@ STORY("A9 UIDVALIDITY is another one each session") {
   TELLS(stage.imap.bodies == bodies);
   stage.deliver(1);
   CHECK(stage.run().complete());
+  const auto report = stage.run();
   TELLS(stage.imap.bodies == bodies + 1);
+  TELLS(report.mailboxes.at(0).by_content.find("times within a day") != std::string::npos);
   stage.restless = true;
   stage.imap.answer = {};
 }
