@@ -16,7 +16,7 @@ DOORS = {
     "nlohmann/": ["collector/", "web/", "protocols/discovery/", "protocols/oauth2/"],
     "pugixml.hpp": ["protocols/discovery/autoconfig.cc"], "idn2.h": ["protocols/discovery/"],
     "qrencode.h": ["collector/authorize_command.cc"],
-    "CLI/": ["collector/main.cc", "web/commands.cc"],
+    "CLI/": ["collector/main.cc", "collector/completion.cc", "web/commands.cc"],
     "httplib.h": ["web/server.cc"],
     "sodium.h": ["store/registry/secrets.cc"],
     "uninorm.h": ["protocols/mail/"], "unicase.h": ["protocols/mail/"], "unistr.h": ["protocols/mail/"],

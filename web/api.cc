@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <memory>
 #include <sstream>
 #include <utility>
 
@@ -173,6 +174,19 @@ Reply Api::once(const Call& call, const Route& route) {
   constexpr std::size_t kLongest = 200;
   if (key.size() > kLongest) return problem(service::invalid("Idempotency-Key", "a key has at most 200 characters"));
   const auto request = call.method + " " + call.path + "\n" + call.body;
+  // The same request twice at once is one request: the second learns the answer when the first has it.
+  const auto mine = std::to_string(call.viewer.user) + " " + key;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!being_answered_.insert(mine).second)
+      return problem(Refusal{Why::Conflict, "a request with this Idempotency-Key is being answered",
+                             "Ask again in a moment, with the same key.", "Idempotency-Key", 1});
+  }
+  const std::unique_ptr<const std::string, std::function<void(const std::string*)>> finished(
+      &mine, [&](const auto* one) {
+        const std::lock_guard lock(mutex_);
+        being_answered_.erase(*one);
+      });
   auto before = service_.remembered(call.viewer, key, request);
   if (!before) return problem(before.refusal());
   if (*before) {

@@ -3,7 +3,9 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,7 +33,7 @@ struct Reply {
   std::string text;  // instead, with `type`
   std::string type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers{};
-  std::function<std::string()> stream{};  // events, as they happen
+  std::function<std::optional<std::string>()> stream{};  // events, as they happen; nullopt: the end
 };
 
 struct ApiSettings {
@@ -57,6 +59,8 @@ class Api {
   Reply once(const Call& call, const Route& route);
   service::Service& service_;
   const ApiSettings settings_;
+  std::mutex mutex_;
+  std::set<std::string> being_answered_;  // requests with an Idempotency-Key
 };
 
 Reply problem(const service::Refusal& refusal, int status = 0);  // 0: by its kind

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "collector/completion.h"
 #include "collector/exit.h"
 #include "collector/password.h"
 #include "collector/signals.h"
@@ -21,7 +22,7 @@ using namespace mailhaul::collector;  // NOLINT(google-build-using-namespace): e
 struct ServiceCommands::Impl {
   std::string version;
   CLI::App *serving = nullptr, *adding = nullptr, *checking = nullptr, *keys = nullptr, *backing_up = nullptr,
-           *calling = nullptr;
+           *restoring = nullptr, *completing = nullptr, *calling = nullptr;
   std::vector<CLI::App*> lists;
   // What is given to them; only one is meant at a time.
   std::string source, path, password_file, ca_file, what;
@@ -37,6 +38,7 @@ struct ServiceCommands::Impl {
   int add(const ServeSettings& settings);
   int key(const ServeSettings& settings) const;
   int backup(const ServeSettings& settings) const;
+  int restore(const ServeSettings& settings) const;
   int tend();
 };
 
@@ -61,6 +63,9 @@ void ServiceCommands::Impl::add_server_side(CLI::App& app) {
       ->check(CLI::IsMember({"rotate", "verify"}));
   backing_up = app.add_subcommand("backup", "Copy the service's database to FILE, while it runs.");
   backing_up->add_option("FILE", what, "a file that does not exist yet")->required();
+  restoring =
+      app.add_subcommand("restore", "Put a backup back in place of the service's database; it must be stopped.");
+  restoring->add_option("FILE", what, "made by mailhaul backup")->required();
 }
 
 CLI::App* ServiceCommands::Impl::with_remote(CLI::App* command) {
@@ -81,6 +86,8 @@ void ServiceCommands::Impl::add_client_side(CLI::App& app) {
     command->add_flag("--json", json, "lists as JSON");
     lists.push_back(command);
   }
+  completing = app.add_subcommand("completion", "Print a script that completes this command line in a shell.");
+  completing->add_option("SHELL", what, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   calling = with_remote(app.add_subcommand("api", "Any call of a running service's REST API."));
   calling->add_option("METHOD PATH [JSON]", words, "for example: api POST /destinations '{\"path\": \"me\"}'")
       ->required()
@@ -143,12 +150,22 @@ int ServiceCommands::Impl::backup(const ServeSettings& settings) const {
   return kComplete;
 }
 
+int ServiceCommands::Impl::restore(const ServeSettings& settings) const {
+  const auto kept = service::Service::restore(settings.service, what, system_clock());
+  if (!kept) return complain(kept.error(), kCouldNotRun);
+  std::puts(("The service's database is that of " + what + "." +
+             (kept->empty() ? "" : " The one before is kept as " + *kept + "."))
+                .c_str());
+  return kComplete;
+}
+
 int ServiceCommands::Impl::tend() {
   auto settings = settings_from(environment(), version);
   if (!settings) return complain(settings.error(), kUsage);
   if (*adding) return add(*settings);
   if (*keys) return key(*settings);
   if (*backing_up) return backup(*settings);
+  if (*restoring) return restore(*settings);
   if (*checking) {
     const auto well = healthcheck(*settings);
     return well ? kComplete : complain(well.error(), kIncomplete);
@@ -173,9 +190,11 @@ std::optional<int> ServiceCommands::run() {
   };
   for (auto* command : impl_->lists)
     if (*command) return print(remote_list(impl_->remote, command->get_name(), impl_->words, impl_->json));
+  if (*impl_->completing) return print(completion_script(*impl_->completing->get_parent(), impl_->what));
   const auto& words = impl_->words;
   if (*impl_->calling) return print(remote_call(impl_->remote, words[0], words[1], words.size() > 2 ? words[2] : ""));
-  for (const auto* command : {impl_->serving, impl_->adding, impl_->checking, impl_->keys, impl_->backing_up})
+  for (const auto* command :
+       {impl_->serving, impl_->adding, impl_->checking, impl_->keys, impl_->backing_up, impl_->restoring})
     if (*command) return impl_->tend();
   return std::nullopt;
 }

@@ -64,7 +64,7 @@ struct Connection {
   bool busy = false;     // a worker has its request
   bool closing = false;  // once `out` is written
   bool peer_done = false;
-  std::function<std::string()> stream;
+  std::function<std::optional<std::string>()> stream;
   Instant since{}, beaten{};
   std::uint32_t wants = 0;
   bool watched = false;
@@ -294,7 +294,11 @@ void Front::Impl::flush(Connection& c) {
 
 void Front::Impl::feed(Connection& c, Instant now, bool woken) {
   if (!c.stream) return;
-  if (woken && c.out.size() < kStreamBuffer) c.out += c.stream();
+  if ((woken || now - c.beaten >= settings.beat) && c.out.size() < kStreamBuffer) {
+    auto more = c.stream();
+    if (!more) return close(c);
+    c.out += *more;
+  }
   if (c.out.empty() && now - c.beaten >= settings.beat) c.out = ": \n\n";
   if (c.out.empty()) return;
   c.beaten = now;

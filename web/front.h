@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "protocols/base/result.h"
@@ -30,8 +31,8 @@ struct Answer {
   std::string octets;  // a whole response
   bool close = false;
   // Not null: the connection stays open after `octets`, and whatever this gives is sent: called from the front's thread
-  // after wake() and while there is room; gives "" when there is nothing.
-  std::function<std::string()> stream;
+  // after wake(), at each beat, and while there is room; gives "" when there is nothing, nullopt to end it.
+  std::function<std::optional<std::string>()> stream;
 };
 
 class Front {

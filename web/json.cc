@@ -208,6 +208,19 @@ json to_json(const discovery::Findings& findings) {
   return out;
 }
 
+json to_json(const service::ConsentView& view) {
+  constexpr std::array<const char*, 5> kStates{"none", "waiting", "allowed", "needed", "failed"};
+  json out{{"state", name(kStates, view.state)}};
+  set_if(out, "provider", view.provider);
+  set_if(out, "url", view.url);
+  set_if(out, "user_code", view.user_code);
+  set_if(out, "url_complete", view.url_complete);
+  set_if(out, "expires", view.expires);
+  set_if(out, "error", clean(view.error));
+  set_if(out, "advice", view.advice);
+  return out;
+}
+
 json to_json(const service::SystemView& view) {
   return {{"version", view.version},
           {"started", view.started},

@@ -22,6 +22,7 @@ json to_json(const service::Counts& counts);
 json to_json(const service::Progress& progress);
 json to_json(const service::Event& event);
 json to_json(const service::TestReport& report);
+json to_json(const service::ConsentView& view);
 json to_json(const discovery::Findings& findings);
 json to_json(const service::SystemView& view);
 json to_json(const registry::UserRow& row);

@@ -184,6 +184,27 @@ Reply test_settings(Service& service, const Call& call) {
   if (auto bad = read_account(call, change, true)) return problem(*bad);
   return answer(service.test(call.viewer, change));
 }
+Reply get_consent(Service& service, const Call& call) { return answer(service.consent(call.viewer, call.ids[0])); }
+Reply begin_consent(Service& service, const Call& call) {
+  Members m(call.body);
+  service::ConsentRequest request;
+  request.flow = m.text("flow", 10, true).value_or("");
+  request.issuer = m.text("issuer", 500).value_or("");
+  request.scope = m.text("scope", 500).value_or("");
+  request.client_id = m.text("client_id", 300).value_or("");
+  request.client_secret = m.secret("client_secret", 1000).value_or(Secret());
+  request.redirect = m.text("redirect", 500).value_or("");
+  if (auto bad = m.complaint()) return problem(*bad);
+  if (request.flow != "device" && request.flow != "code")
+    return problem(service::invalid("flow", "flow is device or code"));
+  return answer(service.begin_consent(call.viewer, call.ids[0], request), 201);
+}
+Reply finish_consent(Service& service, const Call& call) {
+  Members m(call.body);
+  const auto query = m.text("query", 8000, true, 1);
+  if (auto bad = m.complaint()) return problem(*bad);
+  return answer(service.finish_consent(call.viewer, call.ids[0], *query));
+}
 Reply import_accounts(Service& service, const Call& call) {
   const auto dry = query(call, "dry_run");
   if (!dry.empty() && dry != "true" && dry != "false")
@@ -346,7 +367,13 @@ Reply get_events(Service& service, const Call& call) {
   }
   Reply reply;
   reply.type = "text/event-stream";
-  reply.stream = [&service, owner, at = static_cast<std::uint64_t>(*since), first = true]() mutable {
+  reply.stream = [&service, owner, viewer = call.viewer, known = service.access().withdrawals(),
+                  at = static_cast<std::uint64_t>(*since), first = true]() mutable -> std::optional<std::string> {
+    // Whoever was logged out, or whose token was revoked, hears no more.
+    if (const auto now = service.access().withdrawals(); now != known || service.access().is_over(viewer)) {
+      if (!service.access().still(viewer)) return std::nullopt;
+      known = now;
+    }
     const auto batch = service.events().after(at, owner);
     std::string out;
     if (first) out = "retry: 2000\n\n";
@@ -449,6 +476,9 @@ constexpr std::array kRoutes{
     Route{"PATCH", "/accounts/{id}", kWrite, false, change_account},
     Route{"DELETE", "/accounts/{id}", kWrite, false, remove_account},
     Route{"POST", "/accounts/{id}/test", kRun, false, test_account},
+    Route{"GET", "/accounts/{id}/consent", kRead, false, get_consent},
+    Route{"POST", "/accounts/{id}/consent", kWrite, false, begin_consent},
+    Route{"POST", "/accounts/{id}/consent/finish", kWrite, false, finish_consent},
     Route{"POST", "/discovery", kWrite, false, discover},
     Route{"GET", "/destinations", kRead, false, list_destinations},
     Route{"POST", "/destinations", kWrite, false, add_destination},

@@ -40,8 +40,8 @@ const std::set<std::string>& known_names() {
 // Of the command line tools, and of our own scripts: nothing to the service.
 bool is_of_others(const std::string& name) {
   return name.starts_with("MAILHAUL_SOURCE_PASSWORD") || name.starts_with("MAILHAUL_DESTINATION_PASSWORD") ||
-         name == "MAILHAUL_BARE" || name == "MAILHAUL_WHOLE" || name == "MAILHAUL_TOKEN" ||
-         name == "MAILHAUL_TOKEN_FILE" || name == "MAILHAUL_SERVER";
+         name.starts_with("MAILHAUL_OAUTH_") || name == "MAILHAUL_BARE" || name == "MAILHAUL_WHOLE" ||
+         name == "MAILHAUL_TOKEN" || name == "MAILHAUL_TOKEN_FILE" || name == "MAILHAUL_SERVER";
 }
 
 // Levenshtein's distance, for "did you mean".

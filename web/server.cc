@@ -119,7 +119,8 @@ struct Server::Impl {
 
 namespace {
 // A stream cannot travel through the library's response; it waits here for the thread that made it.
-thread_local std::function<std::string()> made_stream;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+thread_local std::function<std::optional<std::string>()>
+    made_stream;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 }  // namespace
 
 bool Server::Impl::may_be_called(const std::string& host) const {

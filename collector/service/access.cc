@@ -197,7 +197,9 @@ Outcome<LoggedIn> Access::log_in(const std::string& name, const Secret& password
 
 Done Access::log_out(const Viewer& viewer) {
   note(viewer, "log out", "user " + std::to_string(viewer.user));
-  return registry_.remove_session(viewer.session_hash);
+  auto out = registry_.remove_session(viewer.session_hash);
+  ++withdrawals_;
+  return out;
 }
 
 Outcome<Viewer> Access::by_session(std::string_view cookie, const std::string& address) {
@@ -212,8 +214,25 @@ Outcome<Viewer> Access::by_session(std::string_view cookie, const std::string& a
   if (!*user) return over;
   if (now - (*session)->seen > 60)
     if (auto touched = registry_.touch_session(hash, now); !touched) return touched.error();
-  return Viewer{(*user)->id,      (*user)->name, (*user)->role, scopes_of((*user)->role),
-                (*session)->csrf, hash,          address,       (*session)->created + kLongest};
+  return Viewer{(*user)->id,
+                (*user)->name,
+                (*user)->role,
+                scopes_of((*user)->role),
+                (*session)->csrf,
+                hash,
+                address,
+                (*session)->created + kLongest,
+                0};
+}
+
+bool Access::still(const Viewer& viewer) {
+  if (is_over(viewer)) return false;
+  if (viewer.token == 0) {
+    const auto session = registry_.session(viewer.session_hash);
+    return !session || *session;  // trouble of ours withdraws nothing
+  }
+  const auto tokens = registry_.tokens(viewer.user);
+  return !tokens || std::ranges::any_of(*tokens, [&](const auto& one) { return one.id == viewer.token; });
 }
 
 Outcome<Viewer> Access::by_token(std::string_view secret, const std::string& address) {
@@ -233,7 +252,7 @@ Outcome<Viewer> Access::by_token(std::string_view secret, const std::string& add
       words.emplace_back(name);
   // A token never may what its user may not, whatever was written into it.
   const auto scopes = scopes_from(words).value_or(0) & scopes_of((*user)->role);
-  return Viewer{(*user)->id, (*user)->name, (*user)->role, scopes, "", "", address, (*token)->expires};
+  return Viewer{(*user)->id, (*user)->name, (*user)->role, scopes, "", "", address, (*token)->expires, (*token)->id};
 }
 
 Outcome<std::vector<UserRow>> Access::users(const Viewer& viewer) {
@@ -282,6 +301,7 @@ Outcome<UserRow> Access::change_user(const Viewer& viewer, Id id, const UserChan
   if (auto updated = registry_.update(row); !updated) return updated.error();
   if (change.password)
     if (auto out = registry_.remove_sessions(id, viewer.session_hash); !out) return out.error();
+  ++withdrawals_;
   note(viewer, "change user", "user " + std::to_string(id));
   return row;
 }
@@ -293,6 +313,7 @@ Accepted Access::remove_user(const Viewer& viewer, Id id) {
   if (!user) return user.error();
   if (!*user) return not_found("there is no such user");
   auto removed = registry_.remove_user(id);
+  ++withdrawals_;
   if (!removed) return removed.error();
   if (!*removed) return Refusal{Why::Conflict, "this user still owns accounts or destinations", "Remove those first."};
   note(viewer, "remove user", "user " + std::to_string(id));
@@ -328,6 +349,7 @@ Outcome<NewToken> Access::add_token(const Viewer& viewer, const std::string& nam
 
 Accepted Access::remove_token(const Viewer& viewer, Id id) {
   auto removed = registry_.remove_token(id, viewer.user);
+  ++withdrawals_;
   if (!removed) return removed.error();
   if (!*removed) return not_found("there is no such token");
   note(viewer, "revoke token", "token " + std::to_string(id));

@@ -1,6 +1,7 @@
 // Who may do what: the first start, users, sessions, API tokens, limits against guessing, and the audit log.
 // Thread-safe.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -34,6 +35,7 @@ struct Viewer {  // on whose behalf something is asked
   std::string session_hash;  // likewise
   std::string address;       // where from
   std::int64_t expires = 0;
+  registry::Id token = 0;  // of an API token
   [[nodiscard]] bool may(Scopes scope) const { return (scopes & scope) == scope; }
   // Owners see everything, others what is theirs. 0: everybody's.
   [[nodiscard]] registry::Id sees() const { return role == registry::Role::Owner ? 0 : user; }
@@ -66,6 +68,13 @@ class Access {
   Outcome<Viewer> by_session(std::string_view cookie, const std::string& address);
   Outcome<Viewer> by_token(std::string_view secret, const std::string& address);
 
+  // Is this session or token still good? Asks the database; withdrawals() says when it is worth asking again.
+  bool still(const Viewer& viewer);
+  [[nodiscard]] bool is_over(const Viewer& viewer) const {
+    return viewer.expires != 0 && viewer.expires <= clock_.unix_seconds();
+  }
+  [[nodiscard]] std::uint64_t withdrawals() const { return withdrawals_; }
+
   Outcome<std::vector<registry::UserRow>> users(const Viewer& viewer);
   Outcome<registry::UserRow> add_user(const Viewer& viewer, const std::string& name, const Secret& password,
                                       registry::Role role);
@@ -91,6 +100,7 @@ class Access {
   registry::Registry& registry_;
   const Clock& clock_;
   const std::string data_;
+  std::atomic<std::uint64_t> withdrawals_{0};
   std::mutex mutex_;
   std::string setup_token_;
   std::map<std::string, std::deque<std::chrono::steady_clock::time_point>> tries_;

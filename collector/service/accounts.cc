@@ -215,22 +215,34 @@ Outcome<AccountView> Service::change_account(const Viewer& viewer, Id id, const 
   if (auto updated = registry_->update(*row); !updated) return updated.error();
   access_->note(viewer, "change account", "account " + std::to_string(id));
   events_.add({.kind = EventKind::Account, .owner = row->owner, .account = id});
+  if (change.password) consents_->forget(id);
   auto shown = account(viewer, id);
   if (!shown) return shown;
-  // A new password is tried at once, whatever was waited for.
-  for (const auto job : shown->jobs) {
-    if (change.password || elsewhere)
-      if (auto due = registry_->update_job(job,
-                                           [](registry::JobRow& j) {
-                                             j.next_run = 0;
-                                             j.attention = false;
-                                             ++j.version;
-                                           });
-          !due)
-        return due.error();
-    if (auto told = scheduler_->changed(job); !told) return told.error();
+  if (change.password || elsewhere) {
+    try_at_once(id);
+  } else {
+    for (const auto job : shown->jobs)
+      if (auto told = scheduler_->changed(job); !told) return told.error();
   }
   return shown;
+}
+
+// New credentials are tried at once, whatever was waited for.
+void Service::try_at_once(Id account) {
+  registry::Registry::Page page;
+  page.account = account;
+  page.limit = 1000;
+  const auto jobs = registry_->jobs(page);
+  if (!jobs) return;
+  for (const auto& job : *jobs) {
+    (void)registry_->update_job(job.id, [](registry::JobRow& row) {
+      row.next_run = 0;
+      row.attention = false;
+      ++row.version;
+    });
+    (void)scheduler_->changed(job.id);
+  }
+  events_.add({.kind = EventKind::Account, .account = account});
 }
 
 Accepted Service::remove_account(const Viewer& viewer, Id id) {
@@ -241,8 +253,39 @@ Accepted Service::remove_account(const Viewer& viewer, Id id) {
   for (const auto job : there->jobs)
     if (auto told = scheduler_->changed(job); !told) return told.error();
   access_->note(viewer, "remove account", "account " + std::to_string(id));
+  consents_->forget(id);
   events_.add({.kind = EventKind::Account, .owner = there->row.owner, .account = id});
   return accepted();
+}
+
+Outcome<ConsentView> Service::begin_consent(const Viewer& viewer, Id id, const ConsentRequest& request) {
+  auto row = own_account(viewer, id);
+  if (!row) return row.refusal();
+  if (const auto wait = access_->limit("consent by " + std::to_string(viewer.user), 20, std::chrono::seconds(60)))
+    return Refusal{Why::TooMany, "too many attempts", "Wait a moment.", "", *wait};
+  const Slow slow(slow_);
+  if (!slow) return Slow::refusal();
+  auto source = collector::parse_source(row->source);
+  if (!source) return invalid("source", source.error().what, source.error().advice);
+  auto begun = consents_->begin(id, source->host, source->protocol == collector::Protocol::Pop3, source->user, request);
+  if (begun) access_->note(viewer, "ask for consent", "account " + std::to_string(id));
+  return begun;
+}
+
+Outcome<ConsentView> Service::finish_consent(const Viewer& viewer, Id id, const std::string& query) {
+  auto row = own_account(viewer, id);
+  if (!row) return row.refusal();
+  const Slow slow(slow_);
+  if (!slow) return Slow::refusal();
+  auto finished = consents_->finish(id, query);
+  if (finished) access_->note(viewer, "consent given", "account " + std::to_string(id));
+  return finished;
+}
+
+Outcome<ConsentView> Service::consent(const Viewer& viewer, Id id) {
+  auto row = own_account(viewer, id);
+  if (!row) return row.refusal();
+  return consents_->view(*row);
 }
 
 Outcome<TestReport> Service::test(const Viewer& viewer, Id id) {
@@ -254,7 +297,7 @@ Outcome<TestReport> Service::test(const Viewer& viewer, Id id) {
   if (!slow) return Slow::refusal();
   Order order;
   order.account = *row;
-  auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
+  auto job = engine_job(ground(), order);
   if (!job) return job.error();
   return test_connection(*job, stopping_.get_token());
 }
@@ -274,7 +317,7 @@ Outcome<TestReport> Service::try_settings(const Viewer& viewer, const AccountCha
   if (auto taken = take(change, row); !taken) return taken.refusal();
   Order order;
   order.account = row;
-  auto job = engine_job({settings_.data, &*secrets_, settings_.gate}, order);
+  auto job = engine_job(ground(), order);
   if (!job) return job.error();
   if (change.password) job->password = *change.password;
   return test_connection(*job, stopping_.get_token());

@@ -12,6 +12,7 @@
 
 #include "collector/collect.h"
 #include "collector/report_text.h"
+#include "collector/service/consent.h"
 #include "collector/verify.h"
 #include "protocols/base/text.h"
 
@@ -129,7 +130,14 @@ Result<collector::Job> engine_job(const Ground& ground, const Order& order) {
   if (!order.account.password.empty()) {
     auto password = ground.secrets->open_sealed(order.account.password, place_of_password(order.account.id));
     if (!password) return password.error();
-    job.password = *std::move(password);
+    if (Consents::are_tokens(*password)) {
+      if (ground.consents == nullptr) return Error{Scope::Service, Retry::Never, "no tokens here", ""};
+      auto token = ground.consents->source(order.account.id, job.source.host, *password);
+      if (!token) return token.error();
+      job.token = *std::move(token);
+    } else {
+      job.password = *std::move(password);
+    }
   }
   auto ca = certificates(ground, order.account);
   if (!ca) return ca.error();

@@ -43,10 +43,13 @@ struct Ran {
   std::size_t held = 0;  // mailboxes whose removals wait for a person
 };
 
+class Consents;
+
 struct Ground {      // what all runs stand on
   std::string data;  // the service's directory
   const registry::SecretBox* secrets = nullptr;
   net::AddressGate gate;  // where connections may go
+  Consents* consents = nullptr;
 };
 
 std::string place_of_password(registry::Id account);  // what a sealed password is bound to

@@ -356,6 +356,16 @@ Ran Scheduler::run(Task& task) {
       task.stop);
 }
 
+// The run itself went as it went; that it is not written down must not pass in silence.
+void Scheduler::tell_trouble(const Task& task, const Error& error) {
+  events_.add({.kind = EventKind::Log,
+               .owner = task.order.account.owner,
+               .job = task.job,
+               .run = task.run.id,
+               .level = Level::Error,
+               .text = "the run cannot be written down: " + error.what});
+}
+
 void Scheduler::settle(const Task& task, const Ran& ran) {
   bool sliced = false, cancelled = false;
   std::int64_t failures = 0;
@@ -384,9 +394,13 @@ void Scheduler::settle(const Task& task, const Ran& ran) {
     row.advice = ran.advice;
     row.report = ran.report;
     if (row.id == 0) {
-      if (auto id = registry_.add(row)) row.id = *id;
+      auto id = registry_.add(row);
+      if (id)
+        row.id = *id;
+      else
+        tell_trouble(task, id.error());
     } else {
-      (void)registry_.update(row);
+      if (auto kept = registry_.update(row); !kept) tell_trouble(task, kept.error());
     }
     (void)registry_.forget_runs(task.job, kRunsKept);
   }

@@ -105,6 +105,7 @@ class Scheduler {
   Ran run(Task& task);
   void settle(const Task& task, const Ran& ran);
   void settle_collection(const Task& task, const Ran& ran, registry::Id run, bool sliced);
+  void tell_trouble(const Task& task, const Error& error);
   void tell(const registry::JobRow& row, const Entry* entry);
   [[nodiscard]] JobState state_of(const Entry& entry, std::int64_t now) const;
   [[nodiscard]] double spread(registry::Id job) const;

@@ -45,7 +45,63 @@ Done make_directory(const std::string& path) {
   return done();
 }
 
+Done take_lock(const std::string& data, int& file) {
+  const auto lock = data + "/lock";
+  file = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0)
+    return trouble("the data directory " + data + " cannot be written",
+                   "It must belong to the user who runs this program.");
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0)
+    return trouble("another mailhaul serves " + data, "Stop it first, or name another data directory.");
+  return done();
+}
+
+Error io_trouble(const std::string& path, const std::error_code& error) {
+  return trouble(path + ": " + error.message(),
+                 "The data directory must be writable by the user who runs this program.");
+}
+
 }  // namespace
+
+Result<std::string> Service::restore(const ServiceSettings& settings, const std::string& backup, const Clock& clock) {
+  namespace fs = std::filesystem;
+  if (auto made = make_directory(settings.data); !made) return made.error();
+  Lock lock;
+  if (auto taken = take_lock(settings.data, lock.file); !taken) return taken.error();
+  const auto there = settings.data + "/service.db", fresh = there + ".restoring";
+  std::error_code error;
+  for (const char* part : {"", "-wal", "-shm"}) fs::remove(fresh + part, error);
+  if (!fs::copy_file(backup, fresh, error)) return io_trouble(backup, error);
+  fs::permissions(fresh, fs::perms::owner_read | fs::perms::owner_write, error);
+  {
+    auto opened = registry::Registry::open(fresh);  // brought to today's schema, and looked through
+    Done examined = opened ? (*opened)->examine() : Done(opened.error());
+    auto whole = examined ? (*opened)->audit_is_whole() : Result<bool>(examined.error());
+    if (!whole || !*whole) {
+      opened = Error{};
+      for (const char* part : {"", "-wal", "-shm"}) fs::remove(fresh + part, error);
+      return whole ? trouble(backup + ": its audit log was edited", "Take another backup.")
+                   : whole.error().in("restore");
+    }
+  }
+  const auto kept = there + ".replaced-" + std::to_string(clock.unix_seconds());
+  const bool replaces = fs::exists(there, error);
+  for (const char* part : {"-wal", "-shm", ""}) {  // an old WAL beside the new file would be played into it
+    if (!fs::exists(there + part, error)) continue;
+    fs::rename(there + part, kept + part, error);
+    if (error) return io_trouble(there + part, error);
+  }
+  for (const char* part : {"-wal", ""}) {
+    if (!fs::exists(fresh + part, error)) continue;
+    fs::rename(fresh + part, there + part, error);
+    if (error) return io_trouble(there, error);
+  }
+  fs::remove(fresh + "-shm", error);
+  const int directory = ::open(settings.data.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) ::fsync(directory);
+  if (directory >= 0) ::close(directory);
+  return replaces ? kept : std::string();
+}
 
 Service::Service(const ServiceSettings& settings, const Clock& clock)
     : settings_(settings), clock_(clock), lock_(std::make_unique<Lock>()), events_(clock) {}
@@ -56,13 +112,7 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
     if (auto made = make_directory(path); !made) return made.error();
   ::chmod(settings.data.c_str(), 0700);
   std::unique_ptr<Service> service(new Service(settings, clock));
-  const auto lock = settings.data + "/lock";
-  service->lock_->file = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (service->lock_->file < 0)
-    return trouble("the data directory " + settings.data + " cannot be written",
-                   "It must belong to the user who runs this program.");
-  if (::flock(service->lock_->file, LOCK_EX | LOCK_NB) != 0)
-    return trouble("another mailhaul serves " + settings.data, "Stop it first, or name another data directory.");
+  if (auto taken = take_lock(settings.data, service->lock_->file); !taken) return taken.error();
   auto secrets = registry::SecretBox::open(settings.data + "/keys", settings.master_key);
   if (!secrets) return secrets.error();
   service->secrets_ = *std::move(secrets);
@@ -70,9 +120,10 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
   if (!opened) return opened.error();
   service->registry_ = *std::move(opened);
   service->access_ = std::make_unique<Access>(*service->registry_, clock, settings.data);
+  service->consents_ = std::make_unique<Consents>(*service->registry_, *service->secrets_, clock, settings.gate, "",
+                                                  [raw = service.get()](Id account) { raw->try_at_once(account); });
   service->scheduler_ =
-      std::make_unique<Scheduler>(*service->registry_, Ground{settings.data, &*service->secrets_, settings.gate},
-                                  service->events_, clock, settings.scheduler);
+      std::make_unique<Scheduler>(*service->registry_, service->ground(), service->events_, clock, settings.scheduler);
   service->started_ = clock.unix_seconds();
   return service;
 }
@@ -80,6 +131,7 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
 Done Service::start() { return scheduler_->start(); }
 void Service::stop() {
   stopping_.request_stop();
+  if (consents_) consents_->stop();
   if (scheduler_) scheduler_->stop();
 }
 

@@ -11,6 +11,7 @@
 
 #include "collector/service/access.h"
 #include "collector/service/connection_test.h"
+#include "collector/service/consent.h"
 #include "collector/service/events.h"
 #include "collector/service/ledger_view.h"
 #include "collector/service/outcome.h"
@@ -121,6 +122,9 @@ class Service {
   // Takes the data directory's lock, opens the database and the keys; nothing runs yet. One process a directory.
   static Result<std::unique_ptr<Service>> open(const ServiceSettings& settings, const Clock& clock);
   ~Service();
+  // Puts a backup of the database in place of the one there is, which is kept beside it. Nothing may run; a backup that
+  // is damaged, foreign or of a newer version changes nothing. Gives where the old one is kept, "": there was none.
+  static Result<std::string> restore(const ServiceSettings& settings, const std::string& backup, const Clock& clock);
   Done start();
   void stop();  // runs end between two batches
 
@@ -138,6 +142,11 @@ class Service {
   // The server settings for an address; takes as long as the net does.
   Outcome<discovery::Findings> discover(const Viewer& viewer, const std::string& address);
   Outcome<std::vector<ImportLine>> import(const Viewer& viewer, const std::string& csv, bool dry_run);
+
+  // OAuth instead of a password; a person allows it at the provider.
+  Outcome<ConsentView> begin_consent(const Viewer& viewer, registry::Id account, const ConsentRequest& request);
+  Outcome<ConsentView> finish_consent(const Viewer& viewer, registry::Id account, const std::string& query);
+  Outcome<ConsentView> consent(const Viewer& viewer, registry::Id account);
 
   Outcome<PageOf<DestinationView>> destinations(const Viewer& viewer, const PageRequest& page);
   Outcome<DestinationView> destination(const Viewer& viewer, registry::Id id);
@@ -186,6 +195,8 @@ class Service {
   Service(const ServiceSettings& settings, const Clock& clock);
   Outcome<registry::AccountRow> own_account(const Viewer& viewer, registry::Id id);
   Outcome<registry::JobRow> own_job(const Viewer& viewer, registry::Id id);
+  void try_at_once(registry::Id account);
+  [[nodiscard]] Ground ground() const { return {settings_.data, &*secrets_, settings_.gate, consents_.get()}; }
   Outcome<AccountView> view(const registry::AccountRow& row);
   Outcome<DestinationView> view(const registry::DestinationRow& row);
   Outcome<JobView> view(const registry::JobRow& row);
@@ -212,6 +223,7 @@ class Service {
   std::unique_ptr<registry::Registry> registry_;
   std::optional<registry::SecretBox> secrets_;
   EventLog events_;
+  std::unique_ptr<Consents> consents_;
   std::unique_ptr<Access> access_;
   std::unique_ptr<Scheduler> scheduler_;
 };

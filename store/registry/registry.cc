@@ -112,6 +112,10 @@ Done Registry::backup(const std::string& path) {
   return locked([&](sqlite::Database& db) { return copy_to(db, path); });
 }
 
+Done Registry::examine() {
+  return locked([](sqlite::Database& db) { return db.examine(); });
+}
+
 Result<bool> Registry::answers() {
   return locked([](sqlite::Database& db) -> Result<bool> {
     auto count = db.query_integer("SELECT count(*) FROM setting");

@@ -79,7 +79,7 @@ struct JobRow {
 
 enum class RunKind { Collect, Preview, Verify };                                 // stored
 enum class RunState { Queued, Running, Complete, Incomplete, Stopped, Failed };  // stored
-enum class Cause { Schedule, Person, Retry, Push };                                    // stored
+enum class Cause { Schedule, Person, Retry, Push };                              // stored
 
 struct RunRow {
   Id id = 0, job = 0;
@@ -161,7 +161,8 @@ class Registry {
   Result<Id> add(const AccountRow& row, const Seal& seal);
   Done update(const AccountRow& row);  // counts `version` up
   Done reseal(const std::function<Result<std::string>(Id id, const std::string& sealed)>& again);  // all passwords
-  Done remove_account(Id id);                                                                      // and its jobs
+  Done keep_password(Id id, std::string_view sealed);  // nothing else of the account changes, its version neither
+  Done remove_account(Id id);                          // and its jobs
 
   Result<std::vector<JobRow>> jobs(const Page& page);
   Result<std::optional<JobRow>> job(Id id);
@@ -187,6 +188,7 @@ class Registry {
 
   // A consistent copy of the database as it is now, at `path`, which must not exist. Others go on meanwhile.
   Done backup(const std::string& path);
+  Done examine();          // the whole file, page by page; an Error says that it is damaged
   Result<bool> answers();  // is the database there and readable? For readiness
 
  private:

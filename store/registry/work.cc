@@ -208,6 +208,14 @@ Done Registry::reseal(const std::function<Result<std::string>(Id id, const std::
   });
 }
 
+Done Registry::keep_password(Id id, std::string_view sealed) {
+  return locked([&](sqlite::Database& db) {
+    auto q = db.use("UPDATE account SET password = CAST(?2 AS BLOB) WHERE id = ?1");
+    bind_all(*q, id, sealed);
+    return q->run();
+  });
+}
+
 Done Registry::remove_account(Id id) {
   return locked([&](sqlite::Database& db) {
     auto q = db.use("DELETE FROM account WHERE id = ?1");

@@ -54,10 +54,13 @@ def modules():
 
 class OpenProvider:
     def __init__(self, life):
-        self.port = free_ports(1)[0]
+        self.port, self.life = free_ports(1)[0], life
         self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(["node", HERE / "oidc" / "provider.mjs", str(self.port), modules()], preexec_fn=die_with_parent,
-                                        env={**os.environ, "LIFE": str(life)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                        env={**os.environ, "LIFE": str(self.life)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout.readline().strip() == "ready"
 
     def close(self):

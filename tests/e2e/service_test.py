@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """The service end to end: a real Dovecot, `mailhaul serve`, and everything over the REST API."""
+import http.client
 import os
 import pathlib
 import random
+import re
 import shutil
+import subprocess
+import threading
 import time
 
 import sample
@@ -288,6 +292,65 @@ class OperationsTest(ServiceWorld):
         missing = run("jobs", "show", "99", env=env)
         self.assertEqual((missing.returncode, missing.stderr), (1, "mailhaul: there is no such job\n"))
         self.assertEqual(run("accounts", env=environment(None)).returncode, 1)
+
+    def test_a_backup_is_put_back_and_what_is_no_backup_changes_nothing(self):
+        env = environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_MAIL=str(self.service.mail))
+        self.account()
+        copy = self.folder / "copy.db"
+        self.complete(run("backup", copy, env=env))
+        self.account()
+        self.assertEqual(run("restore", copy, env=env).returncode, 3, "the service is running")
+        self.service.stop()
+        broken = self.folder / "broken.db"
+        broken.write_bytes(copy.read_bytes()[:4096] + b"\xff" * 40960 + copy.read_bytes()[45056:])
+        before = (self.service.data / "service.db").read_bytes()
+        for bad in (broken, self.folder / "none.db", pathlib.Path(self.server.ca_file)):
+            self.assertEqual(run("restore", bad, env=env).returncode, 3)
+            self.assertEqual((self.service.data / "service.db").read_bytes(), before)
+        said = self.complete(run("restore", copy, env=env)).stdout
+        self.assertRegex(said, r"kept as .*service\.db\.replaced-\d+")
+        self.service.start()
+        self.owner = self.service.owner()
+        self.assertEqual(len(self.expect(200, self.owner.get("/accounts"))["items"]), 1)
+
+    def test_a_session_that_is_over_hears_no_more(self):
+        other = self.service.owner()
+        stream = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=40 * SLOW)
+        stream.request("GET", "/api/v1/events", headers={"Cookie": other.cookie, "Accept": "text/event-stream"})
+        reply = stream.getresponse()
+        self.assertEqual(reply.status, 200)
+        self.expect(204, other.delete("/session"))
+        self.account()  # what happens now is not for it
+        said = reply.read().decode()  # to its end
+        self.assertNotIn('"kind":"account"', said)
+        stream.close()
+
+    def test_the_same_request_twice_at_once_is_one_request(self):
+        job = {"path": "twice"}
+        answers = []
+        ask = lambda: answers.append(self.owner.post("/destinations", job, headers={"Idempotency-Key": "k1"}))
+        threads = [threading.Thread(target=ask) for _ in range(12)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        self.assertLessEqual({one.status for one in answers}, {201, 409}, answers)
+        self.assertEqual({one.json["id"] for one in answers if one.status == 201}, {1})
+        self.assertEqual({one.json["field"] for one in answers if one.status == 409} - {"Idempotency-Key"}, set(), answers)
+        self.assertEqual(self.owner.post("/destinations", job, headers={"Idempotency-Key": "k1"}).status, 201)
+
+    def test_shells_complete_every_command(self):
+        commands = set(re.findall(r"(?m)^  ([a-z]+) {2,}", run("--help").stdout))
+        self.assertGreater(len(commands), 15)
+        for shell in ("bash", "zsh", "fish"):
+            script = self.complete(run("completion", shell)).stdout
+            for word in commands | {"connections"}:
+                self.assertRegex(script, rf"\b{word}\b")
+            if shutil.which(shell):
+                self.assertEqual(subprocess.run([shell, "-n", "-c", script] if shell != "fish" else ["fish", "-n", "-c", script]).returncode, 0)
+        shown = subprocess.run(["bash", "-c", self.complete(run("completion", "bash")).stdout +
+                                '\nCOMP_WORDS=(mailhaul coll); COMP_CWORD=1; _mailhaul; echo "${COMPREPLY[@]}"'], capture_output=True, text=True).stdout
+        self.assertEqual(shown.split(), ["collect"])
 
     def test_one_process_a_directory(self):
         second = run("serve", env=environment(None, MAILHAUL_DATA=str(self.service.data), MAILHAUL_LISTEN="127.0.0.1:0"))
