@@ -42,6 +42,8 @@ e2e_test(api e2e/api_test.py)
 e2e_test(logins e2e/logins_test.py)
 e2e_test(discover e2e/discover_test.py)
 e2e_test(oauth e2e/oauth_test.py)
+e2e_test(consent e2e/consent_test.py)
+set_tests_properties(oauth consent PROPERTIES RESOURCE_LOCK oidc)  # both install the provider
 if(NOT MAILHAUL_SANITIZE)
   e2e_test(kill_sweep e2e/kill_test.py)
   e2e_test(durable_order e2e/order_test.py)
