@@ -102,6 +102,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   if (job.source.protocol == Protocol::Pop3) {
     if (!habits) habits = std::make_shared<Pop3Habits>();
     habits->recent = job.source.user.starts_with("recent:");
+    habits->status_flags = job.pop3_status_flags;
     return [=]() -> Result<std::unique_ptr<sync::Source>> {
       auto client = client::Pop3Client::connect(account, options, stop);
       if (!client) return client.error();

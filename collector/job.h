@@ -74,6 +74,7 @@ struct Job {
   std::string client_certificate;  // PEM with its key; empty: none
   MailboxRules rules;
   sync::Policy policy;
+  bool pop3_status_flags = false;    // flags from the Status and X-Status fields that mbox servers write
   std::vector<std::string> release;  // mailboxes whose held removals may go ahead
   Quirks quirks;
   std::size_t connections = 1;

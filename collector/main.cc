@@ -36,7 +36,8 @@ struct Options {  // the command line as text, before it is understood
   std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
   unsigned grace = 7;  // days
   std::size_t connections = 1;
-  bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false;
+  bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false,
+       status_flags = false;
 };
 
 void add_discovery_options(CLI::App& command, Options& o) {
@@ -108,6 +109,8 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
       "what happens to the copy of a message that has vanished there: keep, flag ($SourceGone) or remove");
   command.add_option("--grace", o.grace, "days before --on-source-delete remove removes a copy (default 7)")
       ->check(CLI::Range(0, 3650));
+  command.add_flag("--pop3-status-flags", o.status_flags,
+                   "POP3: flags from the Status and X-Status fields of a message (default: unread)");
   command.add_option("--pop3-leave", o.leave,
                      "POP3: messages stay at the source forever (default), a number of days, or delete: until the next "
                      "run has compared their copies");
@@ -156,6 +159,9 @@ Done understand_rules(const Options& o, Job& job) {
   auto leave = parse_leave(o.leave);
   if (!leave) return leave.error().in("--pop3-leave");
   job.policy.leave = *leave;
+  job.pop3_status_flags = o.status_flags;
+  if (o.status_flags && job.source.protocol == Protocol::Imap)
+    return usage("--pop3-status-flags is for pop3s:// and pop3://", "leave it out, IMAP has flags of its own");
   return suits_protocol(job.source, job.policy);
 }
 
