@@ -100,7 +100,7 @@ def mbsync_polls(folder, server, count):
     spent, peak = 0.0, 0
     for n in range(count + 1):
         rc = mail / "rc"
-        rc.write_text(f"IMAPAccount a\nHost localhost\nPort {server.port}\nUser u{n % 20}\nPass secret\nTLSType IMAPS\n"
+        rc.write_text(f"IMAPAccount a\nHost localhost\nPort {server.port}\nUser u{n % 20}\nPass secret\nSSLType IMAPS\n"
                       f"CertificateFile {server.ca}\nAuthMechs PLAIN LOGIN\n\nIMAPStore r\nAccount a\n\nMaildirStore l\nPath {mail}/u{n % 20}/\n"
                       f"Inbox {mail}/u{n % 20}/INBOX\nSubFolders Verbatim\n\nChannel c\nFar :r:\nNear :l:\nPatterns *\nCreate Near\nSyncState *\nExpunge None\nSync Pull\n")
         (mail / f"u{n % 20}").mkdir(exist_ok=True)
