@@ -25,78 +25,14 @@
 #include "protocols/base/types.h"
 #include "protocols/mail/digest.h"
 #include "protocols/mail/flags.h"
+#include "store/destination.h"
 #include "store/file_system.h"
 
 namespace mailhaul::store {
 
 enum class MaildirNames { Utf7, Utf8 };
 
-// 128 bits from a message's identity; base32 (RFC 4648 §6, lower case, no padding: 26 letters) in file names.
-using DeliveryKey = std::array<std::uint8_t, 16>;
-std::string to_text(const DeliveryKey& key);
-std::optional<DeliveryKey> key_from_text(std::string_view base32);
-
-// A file name of ours, taken apart.
-struct MaildirName {
-  std::int64_t seconds = 0;
-  DeliveryKey key{};
-  std::uint64_t disk_octets = 0;  // S=
-  std::uint64_t crlf_octets = 0;  // W=
-  std::string letters;            // after ":2,": system letters and a–z keywords; empty if none
-  [[nodiscard]] std::string text() const;
-  static std::optional<MaildirName> parse(std::string_view file_name);  // nullopt: not one of ours
-};
-
-// How the octets of the wire lie on the disk.
-enum class StoredForm : std::uint8_t {
-  Lf = 0,  // every line ended in CRLF: stored with LF alone; expanding LF to CRLF gives the wire back
-  AsReceived =
-      1,  // some LF had no CR before it, or two (a stored CRLF would read as one line end): stored octet by octet
-};
-
-struct Received {  // what is known when a message has been written to tmp/ in full
-  std::uint64_t wire_octets = 0;
-  std::uint64_t disk_octets = 0;
-  std::uint64_t crlf_octets = 0;
-  StoredForm form = StoredForm::Lf;
-  mail::Sha256Digest sha256{};  // of the wire octets
-  mail::Evidence evidence;
-};
-
-struct FoundCopy {
-  MaildirName name;
-  std::string file;  // the file's whole name
-  bool in_new = false;
-};
-
-// A message on its way in: octets go to tmp/ chunk by chunk, hashed on the way. Destroyed without having been
-// handed to deliver(), it leaves no trace; it must be either before its Maildir ends. Belongs to one thread at a time.
-// Holds a file descriptor and a 64 KiB buffer until finish(), then about 200 octets.
-class IncomingMessage {
- public:
-  ~IncomingMessage();
-  IncomingMessage(IncomingMessage&&) noexcept;
-  IncomingMessage& operator=(IncomingMessage&&) noexcept;
-  Done write(std::string_view wire_octets);
-  // All octets have come; the file is complete but not yet durable. `seconds`: the INTERNALDATE if it is known by now,
-  // which saves deliver() from looking the file up again.
-  Result<Received> finish(std::optional<std::int64_t> seconds = std::nullopt);
-
- private:
-  friend class Maildir;
-  struct Impl;
-  explicit IncomingMessage(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-
-struct Delivery {  // one message of a batch
-  IncomingMessage message;
-  DeliveryKey key{};
-  std::int64_t seconds = 0;  // INTERNALDATE: file mtime and first part of the name
-  mail::FlagSet flags;
-};
-
-class Maildir {
+class Maildir final : public Destination {
  public:
   struct Options {
     MaildirNames names = MaildirNames::Utf7;
@@ -111,44 +47,45 @@ class Maildir {
   // If the last process died while it was receiving (the file mailhaul/receiving is there), our own leftovers are swept
   // from every tmp/ and everything is synced once, so that what that process renamed but did not sync may be adopted.
   static Result<std::unique_ptr<Maildir>> open(FileSystem& fs, const std::string& path, const Options& options);
-  ~Maildir();  // close()
+  ~Maildir() override;  // close()
 
   // The clean end: marks that there is nothing to sweep. No message may be under way; the object can only be destroyed
   // then.
   void close();
 
-  [[nodiscard]] const std::string& path() const;
+  [[nodiscard]] const std::string& path() const override;
+  [[nodiscard]] std::string_view kind() const override { return "maildir"; }
 
   // The directory for a mailbox, its hierarchy components decoded (UTF-8, NFC); {"INBOX"} is the root. Hostile
   // components
   // ("..", "/", NUL, CR, "cur", 300 octets, leading blank or '~', empty) become harmless and distinct names. Pure.
-  [[nodiscard]] std::string directory_name(std::span<const std::string> components) const;
+  [[nodiscard]] std::string directory_name(std::span<const std::string> components) const override;
   // Reads the components back from a directory name (for a rebuilt state and for verify). nullopt: not a mailbox.
-  [[nodiscard]] std::optional<std::vector<std::string>> components_of(std::string_view directory) const;
+  [[nodiscard]] std::optional<std::vector<std::string>> components_of(std::string_view directory) const override;
   [[nodiscard]] Result<std::vector<std::string>> mailboxes() const;  // directory names, "" for INBOX
 
   // Makes the mailboxes durable (directories, maildirfolder, parents synced) unless they exist. Cheap the second time;
   // many at once cost one sync. A name too long for the file system is shortened with a hash by directory_name(), never
   // refused.
-  Done create(const std::string& directory);
+  Done create(const std::string& directory) override;
   Done create(std::span<const std::string> directories);
-  Done subscribe(
-      std::span<const std::vector<std::string>> mailboxes);  // adds to `subscriptions`, durable, keeps what is there
+  Done subscribe(std::span<const std::vector<std::string>> mailboxes) override;  // adds to `subscriptions`, durable,
+                                                                                 // keeps what is there
 
   // Starts a message in the mailbox's tmp/. Thread-safe, also against deliver() of other messages.
-  Result<IncomingMessage> receive(const std::string& directory);
+  Result<IncomingMessage> receive(const std::string& directory, const Announced* announced = nullptr) override;
   // Makes a batch durable, in the order above; the batch may span mailboxes. Gives the final file names; an empty name:
   // this message was not delivered, for a file with its key is already there (look() finds it, for adoption). All or
   // nothing is not promised, but: on an Error nothing of the batch may be taken as delivered, its files in tmp/ are
   // removed, and delivering the same keys again, now or after a crash, makes no second copy. One thread at a time.
-  Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch);
+  Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch) override;
 
   // Which of these keys have a file in the mailbox (cur and new; two scans if one could have raced with a rename)?
   // `keys` sorted ascending; so is the answer, one copy a key. What is found is durable and may be adopted. Costs one
   // scan for the first call, then one scan for a call with hits, none for a call without. Memory grows with the hits
   // and with eight octets a file, not with the names. What other programs do to a mailbox after its first scan is
   // noticed for hits only, until refresh(). Thread-safe.
-  Result<std::vector<FoundCopy>> look(const std::string& directory, std::span<const DeliveryKey> keys);
+  Result<std::vector<FoundCopy>> look(const std::string& directory, std::span<const DeliveryKey> keys) override;
   void refresh();  // forgets what was scanned
   // Every file of ours in the mailbox, in directory order (new before cur; a file moved meanwhile may come twice).
   Done each_copy(const std::string& directory, const std::function<void(const FoundCopy&)>& visit);
@@ -159,22 +96,24 @@ class Maildir {
   // moves to cur/ once it has a flag). Not durable until sync_directory(). The file may have been renamed by its
   // owner's mail reader meanwhile: looked up once more, so a `copy` put together from what the ledger knows will do,
   // too.
-  Result<std::string> set_flags(const std::string& directory, const FoundCopy& copy, const mail::FlagSet& flags);
+  Result<std::string> set_flags(const std::string& directory, const FoundCopy& copy,
+                                const mail::FlagSet& flags) override;
   [[nodiscard]] Result<mail::FlagSet> flags_of(const std::string& directory,
-                                               const FoundCopy& copy);  // letters + dovecot-keywords
-  Done remove(const std::string& directory, const FoundCopy& copy);
-  Done sync_directory(const std::string& directory);
+                                               const FoundCopy& copy) override;  // letters + dovecot-keywords
+  Done remove(const std::string& directory, const FoundCopy& copy) override;
+  Done sync_directory(const std::string& directory) override;
   // A Maildir has letters for 26 keywords a mailbox: how often one had to be left out of a name (the ledger keeps it).
   [[nodiscard]] std::uint64_t keywords_left_out() const;
 
-  [[nodiscard]] Result<std::uint64_t> size_of(const std::string& directory, const FoundCopy& copy);  // octets on disk
+  [[nodiscard]] Result<std::uint64_t> size_of(const std::string& directory,
+                                              const FoundCopy& copy) override;  // octets on disk
   // The wire octets of a stored message, given back exactly, chunk by chunk.
   Done read(const std::string& directory, const FoundCopy& copy, StoredForm form,
-            const std::function<bool(std::string_view)>& visit);
+            const std::function<bool(std::string_view)>& visit) override;
 
   // Small files of our own under mailhaul/ (the account UUIDs), replaced durably.
-  Result<std::optional<std::string>> read_own(const std::string& name);
-  Done write_own(const std::string& name, std::string_view content);
+  Result<std::optional<std::string>> read_own(const std::string& name) override;
+  Done write_own(const std::string& name, std::string_view content) override;
 
  private:
   struct Impl;

@@ -88,14 +88,7 @@ Result<EpochPtr> Maildir::Impl::current_epoch() {
 Done Maildir::create(const std::string& directory) { return impl_->create({&directory, 1}); }
 Done Maildir::create(std::span<const std::string> directories) { return impl_->create(directories); }
 
-IncomingMessage::IncomingMessage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-IncomingMessage::IncomingMessage(IncomingMessage&&) noexcept = default;
-IncomingMessage& IncomingMessage::operator=(IncomingMessage&&) noexcept = default;
-IncomingMessage::~IncomingMessage() = default;
-Done IncomingMessage::write(std::string_view wire_octets) { return impl_->write(wire_octets); }
-Result<Received> IncomingMessage::finish(std::optional<std::int64_t> seconds) { return impl_->finish(seconds); }
-
-Result<IncomingMessage> Maildir::receive(const std::string& directory) {
+Result<IncomingMessage> Maildir::receive(const std::string& directory, const Announced*) {
   if (auto fine = valid(directory); !fine) return fine.error();
   if (auto marked = impl_->mark_receiving(); !marked) return marked.error();
   // The barrier is opened before the file is made: it sees every error that the file can meet.
@@ -111,8 +104,8 @@ Result<IncomingMessage> Maildir::receive(const std::string& directory) {
     std::uint64_t serial = 0;
     auto file = impl_->staging.create(*(*handles)->tmp, serial);
     if (file)
-      return IncomingMessage(std::make_unique<IncomingMessage::Impl>(impl_->staging, folder, std::move(*handles),
-                                                                     std::move(*epoch), std::move(*file), serial));
+      return IncomingMessage(std::make_unique<Incoming>(impl_->staging, folder, std::move(*handles), std::move(*epoch),
+                                                        std::move(*file), serial));
     if (again || file.error().retry == Retry::AfterUserAction) return file.error();
     // Its owner may have removed the mailbox, which a descriptor of it does not show.
     impl_->folders.close(folder);

@@ -158,7 +158,7 @@ Result<std::vector<std::string>> Maildir::deliver(std::span<std::pair<std::strin
   items.reserve(batch.size());
   for (auto& [directory, delivery] : batch) {
     BatchItem item;
-    item.message = delivery.message.impl_.get();
+    item.message = static_cast<Incoming*>(delivery.message.body());  // nothing else comes from receive()
     item.to = &impl_->folders.folder(directory);
     item.key = &delivery.key;
     item.seconds = std::max<std::int64_t>(delivery.seconds, 0);

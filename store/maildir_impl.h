@@ -19,10 +19,6 @@ namespace mailhaul::store {
 inline const std::string kKeywordsLock = "dovecot-uidlist.lock";  // what Dovecot locks before it changes its keywords
 inline const std::string kSubscriptionsLock = "subscriptions.lock";
 
-struct IncomingMessage::Impl : Incoming {
-  using Incoming::Incoming;
-};
-
 // One message of a batch, and where it goes.
 struct BatchItem {
   Incoming* message = nullptr;

@@ -61,16 +61,16 @@ class Staging {
   std::vector<std::unique_ptr<Workbench>> idle_;
 };
 
-// One message. See IncomingMessage.
-class Incoming {
+// One message.
+class Incoming final : public IncomingMessage::Body {
  public:
   Incoming(Staging& staging, Folder& folder, HandlesPtr handles, EpochPtr epoch, HandlePtr file, std::uint64_t serial);
-  ~Incoming();
+  ~Incoming() override;
   Incoming(const Incoming&) = delete;
   Incoming& operator=(const Incoming&) = delete;
 
-  Done write(std::string_view wire);
-  Result<Received> finish(std::optional<std::int64_t> seconds);
+  Done write(std::string_view wire) override;
+  Result<Received> finish(std::optional<std::int64_t> seconds) override;
 
   [[nodiscard]] bool finished() const { return state_ == State::Finished; }
   [[nodiscard]] Folder& folder() const { return folder_; }

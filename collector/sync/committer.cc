@@ -5,11 +5,12 @@
 
 namespace mailhaul::sync {
 
-static constexpr std::size_t kSettleAtOnce = 256;  // rows copied out of a batch at a time
+static constexpr std::int64_t kTryRefusedAgain = std::int64_t{7} * 86'400;  // seconds: a destination rarely changes
+static constexpr std::size_t kSettleAtOnce = 256;                           // rows copied out of a batch at a time
 
-Committer::Committer(store::Maildir& maildir, store::Ledger& ledger, bool threaded,
+Committer::Committer(store::Destination& destination, store::Ledger& ledger, const Clock& clock, bool threaded,
                      std::function<void(const Settled&)> on_settled)
-    : maildir_(maildir), ledger_(ledger), on_settled_(std::move(on_settled)) {
+    : destination_(destination), ledger_(ledger), clock_(clock), on_settled_(std::move(on_settled)) {
   if (threaded) thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
 }
 
@@ -70,7 +71,7 @@ Done Committer::commit(Batch& batch) {
     deliveries.emplace_back(batch.directories[i], std::move(batch.items[i].delivery));
   std::vector<bool> delivered(batch.items.size());
   {
-    auto files = maildir_.deliver(deliveries);
+    auto files = destination_.deliver(deliveries);
     if (!files) return files.error();
     // No file name: the key was there already, and the next run adopts what lies under it.
     for (std::size_t i = 0; i < files->size(); ++i) delivered[i] = !(*files)[i].empty();
@@ -84,6 +85,14 @@ Done Committer::commit(Batch& batch) {
     const auto& first = batch.items[i];
     rows.clear();
     for (; i < batch.items.size() && batch.items[i].mailbox == first.mailbox && rows.size() < kSettleAtOnce; ++i) {
+      if (const auto why = deliveries[i].second.message.refused(); !delivered[i] && !why.empty()) {
+        auto& row = batch.items[i].row;
+        row.state = store::MessageState::Failed;
+        row.reason = why;
+        row.attempts = 1;
+        row.next_try = clock_.unix_seconds() + kTryRefusedAgain;
+        if (auto put = transaction->put(first.mailbox_id, first.generation, row); !put) return put;
+      }
       if (!delivered[i]) continue;
       auto& sum = sums[first.mailbox];
       sum.mailbox = first.mailbox;

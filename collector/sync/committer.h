@@ -1,6 +1,6 @@
 // Makes batches durable while the network goes on: data synced → renamed into cur/ → directory synced (store::Maildir),
 // then one ledger transaction moves the rows to delivered. One committer per destination and ledger; batches come from
-// any number of connections.
+// any number of connections. What the destination refuses becomes a failed row, with its words.
 #pragma once
 #include <condition_variable>
 #include <cstdint>
@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "protocols/base/result.h"
+#include "store/destination.h"
 #include "store/ledger.h"
-#include "store/maildir.h"
 
 namespace mailhaul::sync {
 
@@ -41,7 +41,7 @@ struct Settled {  // what became of a batch: per run mailbox number, how many me
 class Committer {
  public:
   // threaded == false: submit() does all the work itself (simulation, where a crash must strike at one place).
-  Committer(store::Maildir& maildir, store::Ledger& ledger, bool threaded,
+  Committer(store::Destination& destination, store::Ledger& ledger, const Clock& clock, bool threaded,
             std::function<void(const Settled&)> on_settled);
   ~Committer();  // finishes what was submitted
   Committer(const Committer&) = delete;
@@ -57,8 +57,9 @@ class Committer {
   void work(const std::stop_token& stop);
   Done commit(Batch& batch);
 
-  store::Maildir& maildir_;
+  store::Destination& destination_;
   store::Ledger& ledger_;
+  const Clock& clock_;
   std::function<void(const Settled&)> on_settled_;
   std::mutex mutex_;
   std::condition_variable_any changed_;

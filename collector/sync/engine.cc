@@ -65,19 +65,20 @@ std::string joined(const std::vector<std::string>& components) {
 
 // The ledger's account is the source *and* this very destination: a state that is used with another Maildir must not
 // take what lies elsewhere for delivered.
-std::string full_identity(const std::string& identity, const IdentityFile& file) {
-  return identity + " maildir:" + file.destination;
+std::string full_identity(const std::string& identity, std::string_view kind, const IdentityFile& file) {
+  return identity + " " + std::string(kind) + ":" + file.destination;
 }
 
 }  // namespace
 
-Result<store::AccountRow> find_account(store::Maildir& maildir, store::Ledger& ledger, const std::string& identity) {
-  auto text = maildir.read_own(kIdentityFile);
+Result<store::AccountRow> find_account(store::Destination& destination, store::Ledger& ledger,
+                                       const std::string& identity) {
+  auto text = destination.read_own(kIdentityFile);
   if (!text) return text.error();
-  auto row = ledger.account(full_identity(identity, IdentityFile::parse(text->value_or(""))));
+  auto row = ledger.account(full_identity(identity, destination.kind(), IdentityFile::parse(text->value_or(""))));
   if (!row) return row.error();
   if (!*row)
-    return Error{Scope::Service, Retry::AfterUserAction, identity + " was never collected into " + maildir.path(),
+    return Error{Scope::Service, Retry::AfterUserAction, identity + " was never collected into " + destination.path(),
                  "run mailhaul collect first"};
   return **row;
 }
@@ -118,13 +119,13 @@ Result<Report> Engine::all_mailboxes() {
 }
 
 Done Engine::open_account() {
-  if (!context_.maildir) return done();
-  auto text = context_.maildir->read_own(kIdentityFile);
+  if (!context_.destination) return done();
+  auto text = context_.destination->read_own(kIdentityFile);
   if (!text) return text.error();
   auto file = IdentityFile::parse(text->value_or(""));
   const bool changed = file.destination.empty() || !file.uuid_of(settings_.identity);
   if (file.destination.empty()) file.destination = random_uuid();
-  const auto identity = full_identity(settings_.identity, file);
+  const auto identity = full_identity(settings_.identity, context_.destination->kind(), file);
   if (context_.ledger) {
     auto row = context_.ledger->account(identity);
     if (!row) return row.error();
@@ -140,7 +141,7 @@ Done Engine::open_account() {
   // Once more, too, if the ledger does not have the account yet: a run that was cut off may have left a file that is
   // not durable, and without it everything would get other keys.
   if (changed || account_.uuid.empty())
-    if (auto written = context_.maildir->write_own(kIdentityFile, file.text()); !written) return written;
+    if (auto written = context_.destination->write_own(kIdentityFile, file.text()); !written) return written;
   if (!account_.uuid.empty()) return done();
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
@@ -195,7 +196,8 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   if (auto opened = open_names(); !opened) return opened;
   for (auto& work : works_) {
     work.report.destination = work.row.destination;
-    const auto components = context_.maildir ? context_.maildir->components_of(work.row.destination) : std::nullopt;
+    const auto components =
+        context_.destination ? context_.destination->components_of(work.row.destination) : std::nullopt;
     if (components) work.report.home = *components == work.source.path ? "" : joined(*components);
   }
   tell(seen);
@@ -215,14 +217,14 @@ Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
       work->row.raw_name = work->source.raw_name;
       work->row.delimiter = work->source.delimiter;
       if (placing.components != work->source.path) work->report.home = joined(placing.components);
-      if (context_.maildir) work->row.destination = free_directory(placing.components, asked_for, taken);
+      if (context_.destination) work->row.destination = free_directory(placing.components, asked_for, taken);
       if (work->source.subscribed) subscriptions.push_back(std::move(placing.components));
     }
   if (settings_.dry_run) return done();
   for (const auto* work : newcomers)
-    if (auto made = context_.maildir->create(work->row.destination); !made) return made;
+    if (auto made = context_.destination->create(work->row.destination); !made) return made;
   if (!subscriptions.empty())
-    if (auto subscribed = context_.maildir->subscribe(subscriptions); !subscribed) return subscribed;
+    if (auto subscribed = context_.destination->subscribe(subscriptions); !subscribed) return subscribed;
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
   for (auto* work : newcomers) {
@@ -238,7 +240,7 @@ std::string Engine::free_directory(std::vector<std::string> components, bool sha
                                    std::map<std::string, bool>& taken) const {
   const auto last = components.back();
   for (int n = 2;; ++n) {
-    auto directory = context_.maildir->directory_name(components);
+    auto directory = context_.destination->directory_name(components);
     if (!std::exchange(taken[twin_key(directory)], true) || shared) return directory;
     components.back() = last + "~" + std::to_string(n);
   }

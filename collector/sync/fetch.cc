@@ -37,7 +37,7 @@ Done Engine::fetch(Group group) {
   Arrivals arrivals(allowance_);
   for (auto& work : group) {
     if (!work.observed || work.todo.deliver.empty()) continue;
-    if (auto made = context_.maildir->create(work.row.destination); !made) return made;
+    if (auto made = context_.destination->create(work.row.destination); !made) return made;
     auto doubts = doubtful(work);
     if (!doubts) return doubts.error();
     arrivals.want(static_cast<std::size_t>(&work - works_.data()), {work.row.id,
@@ -51,7 +51,8 @@ Done Engine::fetch(Group group) {
   }
   if (arrivals.missing_count() == 0) return done();
   tell(WorkFound{arrivals.missing_count(), 0});
-  Committer committer(*context_.maildir, *context_.ledger, settings_.threaded, [&](const Settled& s) { settled(s); });
+  Committer committer(*context_.destination, *context_.ledger, *context_.clock, settings_.threaded,
+                      [&](const Settled& s) { settled(s); });
   Done outcome = done();
   for (const auto& [slice, form] : kRounds) {
     if (!outcome || arrivals.missing_count() == 0 || allowance_.used_up()) break;
@@ -123,7 +124,7 @@ Done Engine::fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Commi
 Done Engine::fetch_on(Source& source, FetchQueue& queue, Arrivals& arrivals, Committer& committer, bool alone) {
   const auto one = [&](Source& on) -> Done {
     Intake intake(
-        *context_.maildir, committer, arrivals, *context_.clock,
+        *context_.destination, committer, arrivals, *context_.clock,
         [&](std::size_t mailbox) { tell(MailboxStarted{works_[mailbox].report.name}); },
         queue.form() == Form::Whole ? [&](std::size_t mailbox) { queue.drop(mailbox); } : Intake::OnMailbox{});
     auto fetched = on.fetch(queue, intake);

@@ -5,6 +5,10 @@
 
 namespace mailhaul::sync {
 
+namespace {
+constexpr std::int64_t kSlack = 2 * 86'400, kEarliest = 86'400;  // of a date that is believed
+}  // namespace
+
 void Arrivals::want(std::size_t mailbox, Wanted wanted) {
   const std::lock_guard lock(mutex_);
   boxes_[mailbox] = Box{std::move(wanted), {}, {}, {}, {}, 0, 0};
@@ -146,14 +150,33 @@ std::uint64_t Arrivals::taken() const {
   return taken_;
 }
 
-Intake::Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
+Intake::Intake(store::Destination& destination, Committer& committer, Arrivals& arrivals, const Clock& clock,
                OnMailbox on_mailbox, OnMailbox on_ill)
-    : maildir_(maildir),
+    : destination_(destination),
       committer_(committer),
       arrivals_(arrivals),
       clock_(clock),
       on_mailbox_(std::move(on_mailbox)),
-      on_ill_(std::move(on_ill)) {}
+      on_ill_(std::move(on_ill)),
+      limits_(destination.limits()) {}
+
+void Intake::beside(const FlagSet& flags, std::string_view internal_date) {
+  beside_flags_ = &flags;
+  beside_date_ = internal_date;
+}
+
+// What may be another message, or has no date that is one, is not announced: the destination sees it whole first.
+Result<store::IncomingMessage> Intake::receive(const Wanted& wanted, std::optional<Uid> uid) {
+  const auto* flags = std::exchange(beside_flags_, nullptr);
+  if (announced_ <= limits_.announce || !flags || !uid || wanted.doubtful.contains(*uid))
+    return destination_.receive(wanted.directory);
+  const auto date = mail::parse_internal_date(beside_date_, clock_.unix_seconds() + kSlack);
+  if (!date || *date < kEarliest) return destination_.receive(wanted.directory);
+  const auto reuse = wanted.reuse.find(*uid);
+  const store::Announced announced{announced_, wanted.key_of(*uid, reuse == wanted.reuse.end() ? 0 : reuse->second),
+                                   *date, *flags};
+  return destination_.receive(wanted.directory, &announced);
+}
 
 Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) {
   incoming_.reset();
@@ -167,7 +190,7 @@ Done Intake::begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t oc
   if (uid) open_ = {mailbox, *uid};
   const auto* wanted = arrivals_.wanted(mailbox);
   if (!wanted) return done();
-  auto incoming = maildir_.receive(wanted->directory);
+  auto incoming = receive(*wanted, uid);
   if (!incoming) return incoming.error();
   incoming_.emplace(*std::move(incoming));
   return done();
@@ -202,7 +225,8 @@ Done Intake::message(std::size_t mailbox, const FetchedMessage& message) {
   }
   incoming_.reset();
   received_.reset();
-  const bool full = batch_.items.size() >= kBatchMessages || batch_.octets >= kBatchOctets;
+  const bool full = batch_.items.size() >= limits_.messages || batch_.octets >= limits_.octets ||
+                    (!batch_.items.empty() && batch_.items.back().delivery.message.urgent());
   if (full || (!batch_.items.empty() && clock_.steady() - batch_since_ >= kBatchAge)) return flush();
   return done();
 }
@@ -212,8 +236,8 @@ void Intake::complete(std::size_t mailbox, Uid uid, const FetchedMessage& messag
   const auto reuse = wanted->reuse.find(uid);
   if (batch_.items.empty()) {
     batch_since_ = clock_.steady();
-    batch_.items.reserve(kBatchMessages);  // growing would hold it twice
-    batch_.directories.reserve(kBatchMessages);
+    batch_.items.reserve(limits_.messages);  // growing would hold it twice
+    batch_.directories.reserve(limits_.messages);
   }
   store::MessageRow row;
   row.uid = uid;
@@ -234,7 +258,6 @@ void Intake::complete(std::size_t mailbox, Uid uid, const FetchedMessage& messag
 
 // The ladder: INTERNALDATE, topmost Received, Date, the message before, now. Mail is never dropped because of a date.
 std::int64_t Intake::date_of(const FetchedMessage& message, std::uint8_t& source) {
-  constexpr std::int64_t kSlack = 2 * 86'400, kEarliest = 86'400;
   const auto now = clock_.unix_seconds();
   const auto sane = [&](std::optional<std::int64_t> t) { return t && *t >= kEarliest && *t <= now + kSlack; };
   const std::optional<std::int64_t> steps[] = {mail::parse_internal_date(message.internal_date, now + kSlack),

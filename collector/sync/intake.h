@@ -91,17 +91,16 @@ class Arrivals {
 
 class Intake final : public Receiver {
  public:
-  // The limits of a batch; the same in benchmarks as in life.
-  static constexpr std::size_t kBatchMessages = 2000;
-  static constexpr std::uint64_t kBatchOctets = 16U << 20U;
+  // With the destination's own limits, those of a batch; the same in benchmarks as in life.
   static constexpr std::chrono::seconds kBatchAge{1};
 
   using OnMailbox = std::function<void(std::size_t mailbox)>;
   // `on_mailbox` is told when messages of another mailbox begin to come; `on_ill` when one message after another, asked
   // for alone, does not come (empty: nobody counts).
-  Intake(store::Maildir& maildir, Committer& committer, Arrivals& arrivals, const Clock& clock,
+  Intake(store::Destination& destination, Committer& committer, Arrivals& arrivals, const Clock& clock,
          OnMailbox on_mailbox = {}, OnMailbox on_ill = {});
 
+  void beside(const FlagSet& flags, std::string_view internal_date) override;
   Done begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) override;
   Done octets(std::string_view chunk) override;
   Done end() override;
@@ -116,9 +115,10 @@ class Intake final : public Receiver {
 
  private:
   void complete(std::size_t mailbox, Uid uid, const FetchedMessage& message);
+  Result<store::IncomingMessage> receive(const Wanted& wanted, std::optional<Uid> uid);
   std::int64_t date_of(const FetchedMessage& message, std::uint8_t& source);
 
-  store::Maildir& maildir_;
+  store::Destination& destination_;
   Committer& committer_;
   Arrivals& arrivals_;
   const Clock& clock_;
@@ -127,6 +127,9 @@ class Intake final : public Receiver {
   std::optional<store::IncomingMessage> incoming_;
   std::optional<store::Received> received_;
   std::uint64_t announced_ = 0;
+  const store::BatchLimits limits_;
+  std::string_view beside_date_;
+  const FlagSet* beside_flags_ = nullptr;
   std::optional<std::pair<std::size_t, Uid>> open_;
   bool begun_ = false;                      // a body, without its UID
   std::map<std::size_t, UidSet> answered_;  // slices with their tagged reply

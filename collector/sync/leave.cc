@@ -36,7 +36,7 @@ Result<KeyOf> Engine::keys_of(const Work& work, std::optional<UidValidity> valid
 
 Result<bool> Engine::copy_is_whole(const Work& work, const store::MessageRow& row, const store::FoundCopy& copy) {
   mail::Sha256 hash;
-  auto read = context_.maildir->read(work.row.destination, copy, row.form, [&](std::string_view chunk) {
+  auto read = context_.destination->read(work.row.destination, copy, row.form, [&](std::string_view chunk) {
     hash.update(chunk);
     return true;
   });
@@ -72,7 +72,7 @@ Result<UidSet> Engine::removable(Work& work) {
       if (!removable_at_source(settings_.policy, row, facts, now)) continue;
       const auto placement = std::ranges::find(*placements, row.uid, &store::PlacementRow::uid);
       if (placement == placements->end()) continue;
-      auto found = context_.maildir->look(placement->directory, {&placement->key, 1});
+      auto found = context_.destination->look(placement->directory, {&placement->key, 1});
       if (!found) return found.error();
       if (found->empty() || placement->directory != work.row.destination) continue;
       auto whole = copy_is_whole(work, row, found->front());

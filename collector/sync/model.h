@@ -10,8 +10,8 @@
 
 #include "protocols/mail/flags.h"
 #include "protocols/mail/identity.h"
+#include "store/destination.h"
 #include "store/ledger.h"
-#include "store/maildir.h"
 
 namespace mailhaul::sync {
 

@@ -82,7 +82,9 @@ Done Engine::recognise_moves(Group group) {
   if (lost->empty()) return done();
   auto found = just_found(group, lost->size());
   if (!found) return found.error();
-  Committer committer(*context_.maildir, *context_.ledger, settings_.threaded, [&](const Settled& s) { settled(s); });
+  Committer committer(*context_.destination, *context_.ledger, *context_.clock, settings_.threaded,
+                      [&](const Settled& s) { settled(s); });
+  const auto limits = context_.destination->limits();
   Batch batch;
   std::vector<std::pair<const Lost*, const Found*>> moved;
   for (const auto& message : *found) {
@@ -94,7 +96,7 @@ Done Engine::recognise_moves(Group group) {
     auto brought = bring(*from, message, batch);
     if (!brought) return brought.error();
     if (*brought) moved.emplace_back(&*from, &message);
-    if (batch.items.size() >= Intake::kBatchMessages || batch.octets >= Intake::kBatchOctets)
+    if (batch.items.size() >= limits.messages || batch.octets >= limits.octets)
       if (auto r = committer.submit(std::exchange(batch, {})); !r) return r;
   }
   if (!batch.items.empty())
@@ -122,17 +124,17 @@ Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch)
   if (!placements) return placements.error();
   if (placements->empty()) return false;
   const auto& placement = placements->front();
-  auto copies = context_.maildir->look(placement.directory, {&placement.key, 1});
+  auto copies = context_.destination->look(placement.directory, {&placement.key, 1});
   if (!copies) return copies.error();
   if (copies->empty()) return false;
   const auto& copy = copies->front();
-  auto flags = context_.maildir->flags_of(placement.directory, copy);
+  auto flags = context_.destination->flags_of(placement.directory, copy);
   if (!flags) return flags.error();
-  if (auto made = context_.maildir->create(to.row.destination); !made) return made.error();
-  auto incoming = context_.maildir->receive(to.row.destination);
+  if (auto made = context_.destination->create(to.row.destination); !made) return made.error();
+  auto incoming = context_.destination->receive(to.row.destination);
   if (!incoming) return incoming.error();
   Done written = done();
-  auto read = context_.maildir->read(placement.directory, copy, from.what.form, [&](std::string_view chunk) {
+  auto read = context_.destination->read(placement.directory, copy, from.what.form, [&](std::string_view chunk) {
     written = incoming->write(chunk);
     return static_cast<bool>(written);
   });

@@ -165,7 +165,7 @@ Done Engine::settle_files_of_the_old(Work& work, store::Ledger::Transaction& tra
     std::vector<DeliveryKey> sorted;
     sorted.reserve(keys.size());
     for (const auto& [key, uid] : keys) sorted.push_back(key);
-    auto found = context_.maildir->look(work.row.destination, sorted);
+    auto found = context_.destination->look(work.row.destination, sorted);
     if (!found) return found.error();
     std::vector<store::Ledger::Transaction::Settled> settled;
     for (const auto& copy : *found) {
@@ -335,13 +335,13 @@ Done Engine::plan_window(Work& work, std::size_t index, std::span<const Uid> uid
   const auto source = source_window(work, uids, *ledger);
   std::vector<store::FoundCopy> found;
   std::vector<Copy> copies;
-  if (context_.maildir) {
+  if (context_.destination) {
     const auto keys = keys_of_interest(source, *ledger, work.key_of);
-    auto looked = context_.maildir->look(work.row.destination, keys);
+    auto looked = context_.destination->look(work.row.destination, keys);
     if (!looked) return looked.error();
     found = *std::move(looked);
     for (const auto& copy : found) {
-      auto flags = context_.maildir->flags_of(work.row.destination, copy);
+      auto flags = context_.destination->flags_of(work.row.destination, copy);
       if (!flags) return flags.error();
       copies.push_back({copy.name.key, *std::move(flags)});
     }

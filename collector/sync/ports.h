@@ -147,6 +147,9 @@ struct FetchedMessage {
 class Receiver {
  public:
   virtual ~Receiver() = default;
+  // Before begin(), where both stood before the body, which then has exactly the octets announced: lets a long message
+  // go straight on to its destination. Views are valid until begin() returns.
+  virtual void beside(const FlagSet& /*flags*/, std::string_view /*internal_date*/) {}
   virtual Done begin(std::size_t mailbox, std::optional<Uid> uid, std::uint64_t octets) = 0;
   virtual Done octets(std::string_view chunk) = 0;
   virtual Done end() = 0;

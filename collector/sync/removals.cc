@@ -155,14 +155,14 @@ Done Engine::carry_out_removals(Work& work) {
 
   for (const auto& [removal, copy] : todo.remove)
     if (copy)
-      if (auto r = context_.maildir->remove(work.row.destination, *copy); !r) return r;
+      if (auto r = context_.destination->remove(work.row.destination, *copy); !r) return r;
   std::vector<Uid> untouched;  // their owner was quicker; the next run looks again
   for (const auto& [store, copy] : todo.flags)
-    if (auto r = context_.maildir->set_flags(work.row.destination, copy, store.flags); !r) {
+    if (auto r = context_.destination->set_flags(work.row.destination, copy, store.flags); !r) {
       if (r.error().scope != Scope::Message) return r.error();
       untouched.push_back(store.uid);
     }
-  if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;
+  if (auto r = context_.destination->sync_directory(work.row.destination); !r) return r;
 
   auto settled = context_.ledger->begin();
   if (!settled) return settled.error();
@@ -182,7 +182,7 @@ Done Engine::carry_out_removals(Work& work) {
 Done Engine::relist(Work& work) {
   const auto uids = std::exchange(work.todo.relist, {});
   if (uids.empty()) return done();
-  if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;
+  if (auto r = context_.destination->sync_directory(work.row.destination); !r) return r;
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
   for (const auto uid : uids)
@@ -210,9 +210,9 @@ Done Engine::settle_removals_of_the_old(Work& work, store::Ledger::Transaction& 
       const auto row = std::ranges::find(*rows, placement.uid, &store::MessageRow::uid);
       if (row == rows->end() || row->removal != Removal::Meant) continue;
       if (!synced)
-        if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;
+        if (auto r = context_.destination->sync_directory(work.row.destination); !r) return r;
       synced = true;
-      auto found = context_.maildir->look(placement.directory, {&placement.key, 1});
+      auto found = context_.destination->look(placement.directory, {&placement.key, 1});
       if (!found) return found.error();
       if (auto r = transaction.set_removal(id, generation, row->uid, found->empty() ? Removal::Done : Removal::None);
           !r)

@@ -83,7 +83,7 @@ Result<bool> Engine::same_messages(const store::MailboxRow& row, const SourceMai
 
 Done Engine::recognise_renames(const std::vector<SourceMailbox>& listed, const std::vector<SourceMailbox>& everything,
                                KnownMailboxes& known) {
-  if (settings_.dry_run || !context_.ledger || !context_.maildir) return done();
+  if (settings_.dry_run || !context_.ledger || !context_.destination) return done();
   const auto status_of = [&](const std::string& name) {
     const auto it = std::ranges::find(everything, name, &SourceMailbox::raw_name);
     return it == everything.end() ? nullptr : &*it;

@@ -14,8 +14,8 @@
 #include "collector/sync/report.h"
 #include "protocols/base/result.h"
 #include "protocols/base/types.h"
+#include "store/destination.h"
 #include "store/ledger.h"
-#include "store/maildir.h"
 
 namespace mailhaul::sync {
 
@@ -44,8 +44,8 @@ struct RunSettings {
 
 struct RunContext {
   SourceFactory connect;
-  store::Maildir* maildir = nullptr;  // nullptr: dry run into a destination that does not exist yet
-  store::Ledger* ledger = nullptr;    // nullptr: dry run without a state
+  store::Destination* destination = nullptr;  // nullptr: dry run into a destination that does not exist yet
+  store::Ledger* ledger = nullptr;            // nullptr: dry run without a state
   EventSink events;
   const Clock* clock = nullptr;
   std::function<void(std::chrono::milliseconds)> wait;  // between reconnects; returns early on a stop
@@ -57,6 +57,7 @@ struct RunContext {
 Result<Report> run(const RunSettings& settings, const RunContext& context);
 
 // The ledger's row for this account in this very Maildir; an Error if nothing was ever collected from it here.
-Result<store::AccountRow> find_account(store::Maildir& maildir, store::Ledger& ledger, const std::string& identity);
+Result<store::AccountRow> find_account(store::Destination& destination, store::Ledger& ledger,
+                                       const std::string& identity);
 
 }  // namespace mailhaul::sync

@@ -54,8 +54,8 @@ Done Engine::level_flags(Group group) {
   for (auto& work : group) {
     if (!work.observed || work.todo.flags.empty()) continue;
     for (const auto& [store, copy] : work.todo.flags)
-      if (auto r = context_.maildir->set_flags(work.row.destination, copy, store.flags); !r) return r.error();
-    if (auto r = context_.maildir->sync_directory(work.row.destination); !r) return r;
+      if (auto r = context_.destination->set_flags(work.row.destination, copy, store.flags); !r) return r.error();
+    if (auto r = context_.destination->sync_directory(work.row.destination); !r) return r;
   }
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
@@ -87,7 +87,7 @@ Done Engine::adopt(Work& work, std::size_t index) {
   keys.reserve(adoptions.size());
   for (const auto& a : adoptions) keys.push_back(a.key);
   std::ranges::sort(keys);
-  auto found = context_.maildir->look(work.row.destination, keys);
+  auto found = context_.destination->look(work.row.destination, keys);
   if (!found) return found.error();
 
   std::vector<store::Ledger::Transaction::Settled> settled;
@@ -116,7 +116,7 @@ Done Engine::adopt_one(Work& work, const Headers& headers, Adopt adopt, store::F
     auto row = read_copy(work.row.destination, copy, headers.size);
     if (!row) return row.error();
     if (row->header_digest == headers.evidence.header_digest) {
-      auto flags = context_.maildir->flags_of(work.row.destination, copy);
+      auto flags = context_.destination->flags_of(work.row.destination, copy);
       if (!flags) return flags.error();
       row->uid = headers.uid;
       row->reuse = adopt.reuse;
@@ -128,7 +128,7 @@ Done Engine::adopt_one(Work& work, const Headers& headers, Adopt adopt, store::F
       return done();
     }
     adopt.key = work.key_of(adopt.uid, ++adopt.reuse);
-    auto next = context_.maildir->look(work.row.destination, {&adopt.key, 1});
+    auto next = context_.destination->look(work.row.destination, {&adopt.key, 1});
     if (!next) return next.error();
     if (next->empty()) break;
     copy = std::move(next->front());
@@ -143,23 +143,35 @@ Done Engine::adopt_one(Work& work, const Headers& headers, Adopt adopt, store::F
 Result<store::MessageRow> Engine::read_copy(const std::string& directory, const store::FoundCopy& copy,
                                             std::optional<std::uint64_t> size) {
   store::MessageRow row;
+  auto remembered = context_.destination->remembered(directory, copy);
+  if (!remembered) return remembered.error();
+  if (auto& known = *remembered) {
+    row.form = known->form;
+    row.octets = known->wire_octets;
+    row.internal_date = copy.name.seconds;
+    row.sha256 = known->sha256;
+    row.message_id = std::move(known->evidence.message_id);
+    row.header_digest = known->evidence.header_digest;
+    return row;
+  }
   // What was stored with LF alone has no CRLF left, so W= exceeds S= by every line end; equal octets mean that nothing
   // was taken away. Bare LFs among others are told by the server's size, or by the others.
   bool raw = copy.name.disk_octets == copy.name.crlf_octets || size == copy.name.disk_octets;
   if (!raw && !size) {
     char last = 0;
-    auto looked = context_.maildir->read(directory, copy, store::StoredForm::AsReceived, [&](std::string_view chunk) {
-      raw = (last == '\r' && chunk.starts_with('\n')) || chunk.find("\r\n") != chunk.npos;
-      last = chunk.back();
-      return !raw;
-    });
+    auto looked =
+        context_.destination->read(directory, copy, store::StoredForm::AsReceived, [&](std::string_view chunk) {
+          raw = (last == '\r' && chunk.starts_with('\n')) || chunk.find("\r\n") != chunk.npos;
+          last = chunk.back();
+          return !raw;
+        });
     if (!looked) return looked.error();
   }
   row.form = raw ? store::StoredForm::AsReceived : store::StoredForm::Lf;
   mail::Sha256 hash;
   mail::HeaderScanner scanner;
   std::uint64_t octets = 0;
-  auto read = context_.maildir->read(directory, copy, row.form, [&](std::string_view chunk) {
+  auto read = context_.destination->read(directory, copy, row.form, [&](std::string_view chunk) {
     hash.update(chunk);
     scanner.update(chunk);
     octets += chunk.size();

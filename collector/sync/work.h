@@ -10,8 +10,8 @@
 #include "collector/sync/plan.h"
 #include "collector/sync/ports.h"
 #include "collector/sync/report.h"
+#include "store/destination.h"
 #include "store/ledger.h"
-#include "store/maildir.h"
 
 namespace mailhaul::sync {
 

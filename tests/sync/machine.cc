@@ -38,7 +38,7 @@ Ending Machine::run_process(std::stop_source& stop) {
     context.events = [this](const sync::Event& event) {
       if (const auto* trouble = std::get_if<sync::Trouble>(&event)) troubles.push_back(trouble->text);
     };
-    context.maildir = maildir->get();
+    context.destination = maildir->get();
     context.ledger = &state.ledger();
     context.clock = &clock;
     context.stop = stop.get_token();
