@@ -101,6 +101,8 @@ class Fetching final : public Selected {
       taking_ = right();
       body_ = false;
       watch_.begin(script_.manner().placeholders ? begin->octets : UINT64_MAX);
+      if (taking_ && begin->so_far && begin->so_far->flags && begin->so_far->internal_date)
+        receiver_.beside(*begin->so_far->flags, *begin->so_far->internal_date);
       return taking_ ? receiver_.begin(mailbox_, begin->uid, begin->octets) : done();
     }
     if (std::get_if<imap::BodyEnd>(&event)) {

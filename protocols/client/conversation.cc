@@ -16,7 +16,12 @@ bool is(const imap::Command& command) {
 
 bool works_on_mailbox(const imap::Command& command) {
   return is<imap::UidFetch>(command) || is<imap::UidSearch>(command) || is<imap::Noop>(command) ||
-         is<imap::Idle>(command);
+         is<imap::Idle>(command) || is<imap::UidStore>(command) || is<imap::UidExpunge>(command);
+}
+
+// There it is about room, and waiting makes none (RFC 9208 §4.3; RFC 7889 §4).
+bool is_about_room(const imap::Command& command, const imap::StatusText& status) {
+  return is<imap::Append>(command) && (status.code == "OVERQUOTA" || status.code == "LIMIT" || status.code == "TOOBIG");
 }
 
 // Every server knows it: BAD does not mean that.
@@ -126,7 +131,8 @@ Done Conversation::complete(const imap::Completed& completed) {
   }
   open_front();
   slow_down(completed.status);
-  if (const auto asked = imap::plea_of(completed.status); asked.to_wait()) {
+  if (const auto asked = imap::plea_of(completed.status);
+      asked.to_wait() && !is_about_room(finished.step.command, completed.status)) {
     if (!patience_ || patience_->wait < asked.wait) patience_ = wants_patience(completed.status, asked);
     return done();
   }
@@ -197,6 +203,7 @@ Listener* Conversation::listener_of(const imap::Event& event) const {
   if (const auto* entry = std::get_if<imap::ListEntry>(&event))
     return oldest([&](const imap::Command& c) { return entry->lsub ? is<imap::Lsub>(c) : is<imap::List>(c); });
   if (const auto* entry = std::get_if<imap::StatusEntry>(&event)) return status_listener(*entry);
+  if (std::holds_alternative<imap::QuotaData>(event)) return oldest(is<imap::GetQuotaRoot>);
   if (std::holds_alternative<imap::NamespaceData>(event)) return oldest(is<imap::Namespace>);
   if (std::holds_alternative<imap::IdReply>(event)) return oldest(is<imap::Id>);
   if (std::holds_alternative<imap::Enabled>(event)) return oldest(is<imap::Enable>);

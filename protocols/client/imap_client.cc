@@ -22,6 +22,7 @@ struct ImapClient::Impl {
   std::string place;  // "imap.example.org:993", for errors
   std::string greeting;
   std::size_t pipeline;
+  std::optional<imap::Tag> appending;
   bool broken = false;  // an error has left the stream at an unknown point
 };
 
@@ -103,6 +104,52 @@ Result<imap::StatusText> ImapClient::command(const imap::Command& command, Liste
   if (ended) return single.status();
   impl_->broken = !conversation.intact();
   return ended.error().in(impl_->place);
+}
+
+// Sends what is there to send; a tagged reply in the middle can only be a refusal.
+static Result<std::optional<imap::StatusText>> drain(Connection& connection, const imap::Tag& tag) {
+  for (;;) {
+    auto event = connection.next();
+    if (!event) return event.error();
+    if (*event) {
+      if (const auto* completed = std::get_if<imap::Completed>(&**event); completed != nullptr && completed->tag == tag)
+        return std::optional(completed->status);
+      if (const auto* bye = std::get_if<imap::Bye>(&**event)) return said_bye(bye->status);
+      continue;
+    }
+    if (connection.session.drained()) return std::optional<imap::StatusText>();
+    if (Done moved = connection.pump(); !moved) return moved.error();
+  }
+}
+
+Done ImapClient::append_begin(const imap::Append& append) {
+  if (impl_->broken) return used_up().in(impl_->place);
+  auto tag = impl_->connection.submit(append);
+  if (!tag) return tag.error();
+  impl_->appending = *std::move(tag);
+  return append_octets({});
+}
+
+Done ImapClient::append_octets(std::string_view octets) {
+  if (impl_->broken || !impl_->appending) return used_up().in(impl_->place);
+  Done given = octets.empty() ? done() : impl_->connection.session.append(octets);
+  Result<std::optional<imap::StatusText>> refused = std::optional<imap::StatusText>();
+  if (given) refused = drain(impl_->connection, *impl_->appending);
+  if (given && refused && !*refused) return done();
+  impl_->broken = true;
+  if (!given) return given;
+  if (!refused) return refused.error().in(impl_->place);
+  return Error{Scope::Message, Retry::Later, (*refused)->line(), ""};
+}
+
+Result<imap::StatusText> ImapClient::append_end(std::string_view last) {
+  if (impl_->broken || !impl_->appending) return used_up().in(impl_->place);
+  Done given = impl_->connection.session.append(last);
+  Result<imap::StatusText> reply = imap::StatusText{};
+  if (given) reply = impl_->connection.await(*std::exchange(impl_->appending, std::nullopt));
+  if (given && reply) return reply;
+  impl_->broken = true;
+  return (given ? reply.error() : given.error()).in(impl_->place);
 }
 
 bool ImapClient::usable() const { return !impl_->broken; }

@@ -130,6 +130,14 @@ class ImapClient {
   // One command, lock-step, for the simple cases; untagged data goes to `listener` if given.
   Result<imap::StatusText> command(const imap::Command& command, Listener* listener = nullptr);
 
+  // APPEND of a message that is longer than memory should be. Nothing else can be asked until its end; after an Error,
+  // or destroyed in the middle, the connection is closed and the server has stored nothing of it (RFC 9051 §6.3.12).
+  // begin: `append.message` is its first octets. octets: returns when they have left: that is the back-pressure. A
+  // refusal by the server in the middle is an Error of Scope::Message with its words.
+  Done append_begin(const imap::Append& append);
+  Done append_octets(std::string_view octets);
+  Result<imap::StatusText> append_end(std::string_view last);  // the tagged reply
+
   // False after an Error that has left the stream at an unknown point.
   [[nodiscard]] bool usable() const;
 

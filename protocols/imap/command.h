@@ -67,6 +67,32 @@ struct UidSearch {       // §6.4.4
   std::string criteria;  // "ALL", "UID 1:5"
   std::string returns;   // "ALL COUNT" → RETURN (…), RFC 4731; empty: plain SEARCH
 };
+struct Append {              // §6.3.12
+  std::string mailbox;       // raw octets as LIST gave them
+  std::string flags;         // "\\Seen $Junk"
+  std::int64_t date = 0;     // Unix seconds
+  std::uint64_t octets = 0;  // of the message, exactly
+  std::string_view message;  // all of it, or its beginning: the rest by Session::append(). Copied by submit()
+  bool binary = false;       // literal8, for messages with a NUL (RFC 3516 §4.4)
+};
+struct Create {  // §6.3.4
+  std::string mailbox;
+  std::string special_use{};  // "\\Sent": CREATE … (USE (\\Sent)), RFC 6154 §3; empty: without
+};
+struct Subscribe {
+  std::string mailbox;
+};                 // §6.3.7
+struct UidStore {  // §6.4.6
+  std::string uids;
+  bool add = true;  // +FLAGS.SILENT, or -FLAGS.SILENT
+  std::string flags;
+};
+struct UidExpunge {
+  std::string uids;
+};                     // RFC 4315 §2.1
+struct GetQuotaRoot {  // RFC 9208 §4.1.2
+  std::string mailbox;
+};
 struct ProxyAuth {
   std::string user;
 };                     // of Netscape's descendants and CommuniGate: from here on the session is that user's
@@ -76,7 +102,8 @@ struct Notify {        // RFC 5465
 };
 
 using Command = std::variant<Capability, Noop, Logout, StartTls, Login, Authenticate, Id, Enable, Compress, Namespace,
-                             List, Lsub, Status, Examine, UidFetch, UidSearch, ProxyAuth, Idle, Notify>;
+                             List, Lsub, Status, Examine, UidFetch, UidSearch, Append, Create, Subscribe, UidStore,
+                             UidExpunge, GetQuotaRoot, ProxyAuth, Idle, Notify>;
 
 // "UID FETCH", "LOGIN": for logs and errors; never an argument.
 std::string_view name_of(const Command& command);

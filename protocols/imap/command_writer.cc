@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "protocols/base/types.h"
+#include "protocols/mail/digest.h"
 
 namespace mailhaul::imap {
 namespace {
@@ -22,9 +23,9 @@ class Writer {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
-  Result<std::vector<std::string>> finish() {
+  Result<std::vector<std::string>> finish(bool whole) {
     if (!refused_.empty()) return Error{Scope::Account, Retry::Never, refused_ + " cannot be sent", {}};
-    put("\r\n");
+    if (whole) put("\r\n");
     return std::move(parts_);
   }
 
@@ -87,13 +88,16 @@ class Writer {
     return *this;
   }
 
- private:
-  Writer& literal(std::string_view text) {
-    const bool waits = !syntax_.literal_plus && !(syntax_.literal_minus && text.size() <= kLiteralMinus);
-    put("{").number(text.size()).put(waits ? "}\r\n" : "+}\r\n");
+  // RFC 7888 §4 and §5: a message that is not wanted is refused before it is sent only where the literal waits.
+  Writer& literal(std::string_view text) { return literal(text, text.size(), false); }
+  Writer& literal(std::string_view text, std::uint64_t octets, bool binary) {
+    const bool waits = !syntax_.literal_plus && !(syntax_.literal_minus && octets <= kLiteralMinus);
+    put(binary ? "~{" : "{").number(octets).put(waits ? "}\r\n" : "+}\r\n");
     if (waits) parts_.emplace_back();
     return put(text);
   }
+
+ private:
 
   Syntax syntax_;
   std::vector<std::string> parts_;
@@ -164,6 +168,25 @@ struct Arguments {
   }
   void operator()(const Notify& c) const { to.word("").grammar(c.events, "a NOTIFY event"); }
   void operator()(const ProxyAuth& c) const { to.argument(c.user, "a user name with a NUL"); }
+  void operator()(const Append& c) const {
+    to.argument(c.mailbox, "a mailbox name with a NUL").word("(");
+    if (!c.flags.empty()) to.grammar(c.flags, "a flag");
+    to.put(") \"").put(mail::internal_date_text(c.date)).put("\" ");
+    if (!c.binary && c.message.find('\0') != std::string_view::npos) to.refuse("a message with a NUL");  // §4.3
+    if (c.message.size() > c.octets) to.refuse("a message that is longer than announced");
+    to.literal(c.message, c.octets, c.binary);
+  }
+  void operator()(const Create& c) const {
+    to.argument(c.mailbox, "a mailbox name with a NUL");
+    if (!c.special_use.empty()) to.word("(USE (").grammar(c.special_use, "a special use").put("))");
+  }
+  void operator()(const Subscribe& c) const { to.argument(c.mailbox, "a mailbox name with a NUL"); }
+  void operator()(const UidStore& c) const {
+    to.word("").grammar(c.uids, "a set of UIDs").word(c.add ? "+FLAGS.SILENT (" : "-FLAGS.SILENT (");
+    to.grammar(c.flags, "a flag").put(")");
+  }
+  void operator()(const UidExpunge& c) const { to.word("").grammar(c.uids, "a set of UIDs"); }
+  void operator()(const GetQuotaRoot& c) const { to.argument(c.mailbox, "a mailbox name with a NUL"); }
   void operator()(const UidSearch& c) const {
     if (!c.returns.empty()) to.word("RETURN (").grammar(c.returns, "a search return option").put(")");
     to.word("").grammar(c.criteria, "a search criterion");
@@ -181,7 +204,8 @@ Result<std::vector<std::string>> write_command(std::string_view tag, const Comma
   Writer writer(tag, syntax);
   writer.word(verb_of(command));
   std::visit(Arguments{writer, syntax}, command);
-  return writer.finish();
+  const auto* append = std::get_if<Append>(&command);
+  return writer.finish(append == nullptr || append->message.size() == append->octets);
 }
 
 }  // namespace mailhaul::imap

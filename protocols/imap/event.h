@@ -84,12 +84,22 @@ struct SearchResult {      // SEARCH or ESEARCH
   std::optional<mail::ModSeq> modseq;
   bool extended = false;  // ESEARCH
 };
+struct QuotaData {  // untagged QUOTA, RFC 9208 §4.2.1
+  std::string root;
+  struct Resource {
+    std::string name;  // "STORAGE" (in units of 1,024 octets), "MESSAGE"
+    std::uint64_t usage = 0, limit = 0;
+  };
+  std::vector<Resource> resources;
+};
 enum class Body { Absent, Nil, Delivered };
 // A BODY[] (also RFC822, BODY[]<0>, BINARY[]) as it streams in. Literals, quoted strings and atoms all arrive so.
 // BodyBegin … BodyChunk* … BodyEnd … Fetched (of the same response) come in this order, never interleaved.
+struct Fetched;
 struct BodyBegin {
-  std::optional<mail::Uid> uid;  // if it stood before the body in the response
-  std::uint64_t octets;          // exact: the literal's own count frames the protocol (RFC822.SIZE is a hint)
+  std::optional<mail::Uid> uid;     // if it stood before the body in the response
+  std::uint64_t octets;             // exact: the literal's own count frames the protocol (RFC822.SIZE is a hint)
+  const Fetched* so_far = nullptr;  // what stood before the body in the response; valid until the next event
 };
 struct BodyChunk {
   std::string_view octets;
@@ -110,7 +120,7 @@ struct Bye {
 };  // after this the server closes; also given as the answer to LOGOUT
 
 using Event = std::variant<Greeting, Completed, Notice, Continuation, Capabilities, Enabled, IdReply, ListEntry,
-                           NamespaceData, StatusEntry, Exists, Expunged, Vanished, FlagsData, SearchResult, BodyBegin,
+                           NamespaceData, StatusEntry, Exists, Expunged, Vanished, FlagsData, SearchResult, QuotaData, BodyBegin,
                            BodyChunk, BodyEnd, Fetched, Bye>;
 
 }  // namespace mailhaul::imap

@@ -34,6 +34,7 @@ class FetchParser {
   void body_streamed(const Line& line);
 
   [[nodiscard]] std::optional<mail::Uid> uid() const { return fetched_.uid; }
+  [[nodiscard]] const Fetched& so_far() const { return fetched_; }
   [[nodiscard]] const std::string& inline_body() const { return inline_; }
   [[nodiscard]] bool delivered() const { return fetched_.body == Body::Delivered; }
   Fetched take() { return std::move(fetched_); }

@@ -126,7 +126,7 @@ ResponseReader::Step ResponseReader::fetch_segment() {
       return line_done(Frame(fetch_.take()));
     case FetchParser::Step::InlineBody:
       phase_ = Phase::InlineChunk;
-      return std::optional<Frame>(BodyBegin{fetch_.uid(), fetch_.inline_body().size()});
+      return std::optional<Frame>(BodyBegin{fetch_.uid(), fetch_.inline_body().size(), &fetch_.so_far()});
     case FetchParser::Step::BodyLiteral:
       return start_body(*literal_);
     case FetchParser::Step::PlainLiteral:
@@ -170,7 +170,7 @@ ResponseReader::Step ResponseReader::start_body(const Announcement& literal) {
   segment_ = line_.text.size();
   left_ = literal.octets;
   phase_ = Phase::Body;
-  return std::optional<Frame>(BodyBegin{fetch_.uid(), literal.octets});
+  return std::optional<Frame>(BodyBegin{fetch_.uid(), literal.octets, &fetch_.so_far()});
 }
 
 ResponseReader::Step ResponseReader::more_body() {

@@ -161,17 +161,39 @@ Parsed numbered(Cursor& c) {
   return nothing();
 }
 
+Parsed quota(Cursor& c, const Limits& limits, std::uint64_t&) {  // RFC 9208 §4.2.1
+  QuotaData out;
+  auto root = c.astring();
+  c.spaces();
+  if (!root || !c.take('(')) return nothing();
+  out.root = *std::move(root);
+  for (c.spaces(); !c.take(')'); c.spaces()) {
+    QuotaData::Resource one;
+    one.name = c.atom();
+    c.spaces();
+    const auto usage = c.number();
+    c.spaces();
+    const auto limit = c.number();
+    if (one.name.empty() || !usage || !limit || out.resources.size() == limits.words) return nothing();
+    one.usage = *usage;
+    one.limit = *limit;
+    out.resources.push_back(std::move(one));
+  }
+  return event(std::move(out));
+}
+
 struct Row {
   std::string_view name;
   Parsed (*parse)(Cursor&, const Limits&, std::uint64_t&);
 };
-constexpr std::array<Row, 11> kRows{{{"ENABLED", enabled},
+constexpr std::array<Row, 12> kRows{{{"ENABLED", enabled},
                                      {"ESEARCH", esearch},
                                      {"FLAGS", flags},
                                      {"ID", id},
                                      {"LIST", parse_list},
                                      {"LSUB", parse_lsub},
                                      {"NAMESPACE", parse_namespace},
+                                     {"QUOTA", quota},
                                      {"SEARCH", search},
                                      {"STATUS", parse_mailbox_status},
                                      {"VANISHED", vanished},

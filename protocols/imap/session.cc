@@ -20,6 +20,7 @@ constexpr std::array<Need, std::variant_size_v<Command>> kNeeds = [] {
   needs[kind_of<Capability>()] = needs[kind_of<Noop>()] = needs[kind_of<Logout>()] = needs[kind_of<Id>()] = Need::Any;
   needs[kind_of<StartTls>()] = needs[kind_of<Login>()] = needs[kind_of<Authenticate>()] = Need::NotAuthenticated;
   needs[kind_of<UidFetch>()] = needs[kind_of<UidSearch>()] = Need::Selected;
+  needs[kind_of<UidStore>()] = needs[kind_of<UidExpunge>()] = Need::Selected;
   return needs;
 }();
 
@@ -65,7 +66,7 @@ std::optional<Error> Session::Impl::refusal(const Command& command) const {
   if (failed) return *failed;
   if (state == State::Greeting) return refused(command, "the server has not greeted yet");
   if (state == State::Logout) return refused(command, "the server has said BYE");
-  if (fence || tls_due) return refused(command, "a command is pending behind which nothing may be sent");
+  if (fence || tls_due || appending != 0) return refused(command, "a command is pending behind which nothing may be sent");
   if (!allowed(kNeeds[command.index()], planned)) return refused(command, "not in this state of the session");
   if (std::holds_alternative<StartTls>(command)) {
     if (secure) return refused(command, "the connection is encrypted already");
@@ -84,6 +85,10 @@ void Session::Impl::expect(const Pending& added, const Command& command) {
   const bool at_once = authenticate != nullptr && authenticate->initial_response && has("SASL-IR");
   if (authenticate != nullptr && !at_once) initial_response = authenticate->initial_response;
   if (added.is<Idle>()) idling = false;
+  if (const auto* append = std::get_if<Append>(&command); append != nullptr && append->message.size() < append->octets) {
+    appending = added.id;
+    append_left = append->octets - append->message.size();
+  }
   // RFC 9051 §6.2.1, RFC 4978 §3, RFC 2177 §3; behind an AUTHENTICATE that has to be answered, a command would be taken
   // for the answer.
   if (added.is<StartTls>() || added.is<Compress>() || added.is<Logout>() || added.is<Idle>() ||
@@ -122,6 +127,20 @@ Result<Tag> Session::submit(const Command& command) {
   }
   return Tag{std::move(tag)};
 }
+
+Done Session::append(std::string_view octets) {
+  if (impl_->failed) return *impl_->failed;
+  if (impl_->appending == 0 || octets.size() > impl_->append_left)
+    return Error{Scope::Account, Retry::Never, "APPEND: more octets than were announced", {}};
+  impl_->append_left -= octets.size();
+  std::string part(octets);
+  if (impl_->append_left == 0) part += "\r\n";
+  impl_->outbox.put(impl_->appending, part, false);
+  if (impl_->append_left == 0) impl_->appending = 0;
+  return done();
+}
+
+bool Session::drained() const { return impl_->outbox.empty(); }
 
 void Session::respond(std::optional<std::string_view> octets) { impl_->respond(octets); }
 

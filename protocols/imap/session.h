@@ -37,6 +37,11 @@ class Session {
   // octet that could start a new line (CR, LF, NUL go out as literals where the grammar has them, else are refused).
   // A password is refused while `secure()` is false unless allow_cleartext() was called.
   Result<Tag> submit(const Command& command);
+  // The next octets of the message of the APPEND that was submitted last with only its beginning; nothing else can be
+  // submitted until all that it announced is given. An Error: more than that, or no such APPEND is pending.
+  Done append(std::string_view octets);
+  // All that was submitted has left output(): nothing waits for a "+".
+  [[nodiscard]] bool drained() const;
   // The answer to a Continuation during AUTHENTICATE: raw octets, sent as base64; nullopt cancels ("*"). An initial
   // response that could not go with the command (no SASL-IR) is sent at the first "+" without asking.
   void respond(std::optional<std::string_view> octets);

@@ -87,6 +87,8 @@ struct Session::Impl {
   std::uint64_t opened_by = 0;             // the SELECT or EXAMINE that was answered last, in the order of sending
   std::optional<Secret> initial_response;  // waits for the first "+"
   bool idling = false;                     // IDLE was answered by "+"
+  std::uint64_t appending = 0;             // the APPEND whose message is not given in full; 0: none
+  std::uint64_t append_left = 0;           // octets of it
 
   std::vector<std::string> capabilities, masked;
   std::vector<std::string> enabling, enabled;  // asked for by ENABLE; of these, what the server confirmed

@@ -136,9 +136,11 @@ Result<std::optional<Event>> Session::Impl::on_tagged(std::string_view text) {
     return broken("a tagged reply that is neither OK nor NO nor BAD: \"" + printable(rest, 60) + "\"");
   // A reply can come before the end of its command only to refuse a literal, or where the command is a conversation.
   const bool conversation = found->is<Authenticate>() || found->is<Idle>();
-  if (outbox.untouched(id) || (*condition == Condition::Ok && !conversation && !outbox.wholly_sent(id)))
+  const bool whole = outbox.wholly_sent(id) && appending != id;
+  if (outbox.untouched(id) || (*condition == Condition::Ok && !conversation && !whole))
     return broken("a reply to a command that has not been sent yet");
   outbox.drop(id);
+  if (appending == id) appending = 0;
 
   const Pending command = *found;
   pending.erase(found);

@@ -8,9 +8,10 @@ namespace mailhaul::imap {
 
 std::string_view name_of(const Command& command) {
   static constexpr std::array<std::string_view, std::variant_size_v<Command>> kNames{
-      "CAPABILITY", "NOOP",       "LOGOUT",    "STARTTLS", "LOGIN", "AUTHENTICATE", "ID",
-      "ENABLE",     "COMPRESS",   "NAMESPACE", "LIST",     "LSUB",  "STATUS",       "EXAMINE",
-      "UID FETCH",  "UID SEARCH", "PROXYAUTH", "IDLE",     "NOTIFY"};
+      "CAPABILITY",   "NOOP",       "LOGOUT",    "STARTTLS", "LOGIN",     "AUTHENTICATE", "ID",
+      "ENABLE",       "COMPRESS",   "NAMESPACE", "LIST",     "LSUB",      "STATUS",       "EXAMINE",
+      "UID FETCH",    "UID SEARCH", "APPEND",    "CREATE",   "SUBSCRIBE", "UID STORE",    "UID EXPUNGE",
+      "GETQUOTAROOT", "PROXYAUTH",  "IDLE",      "NOTIFY"};
   return kNames[command.index()];
 }
 

@@ -161,4 +161,23 @@ std::optional<std::int64_t> parse_internal_date(std::string_view text, std::int6
   return seconds;
 }
 
+std::string internal_date_text(std::int64_t unix_seconds) {
+  static constexpr std::array<std::string_view, 12> kNames{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  using namespace std::chrono;
+  const sys_seconds at{seconds{unix_seconds}};
+  const auto midnight = floor<days>(at);
+  const year_month_day day{midnight};
+  const hh_mm_ss time{at - midnight};
+  const auto two = [](auto number, char pad) {
+    std::string text = std::to_string(number);
+    return text.size() < 2 ? pad + text : text;
+  };
+  const auto year = std::to_string(static_cast<int>(day.year()));
+  return two(static_cast<unsigned>(day.day()), ' ') + "-" +
+         std::string(kNames[static_cast<unsigned>(day.month()) - 1]) + "-" + year + " " +
+         two(time.hours().count(), '0') + ":" + two(time.minutes().count(), '0') + ":" +
+         two(time.seconds().count(), '0') + " +0000";
+}
+
 }  // namespace mailhaul::mail

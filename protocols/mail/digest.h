@@ -78,4 +78,7 @@ std::optional<std::int64_t> parse_rfc5322_date(std::string_view text);
 // optional = UTC), without quotes; nullopt if it is no date at all or outside 1970-01-02 … `latest` (Unix seconds).
 std::optional<std::int64_t> parse_internal_date(std::string_view text, std::int64_t latest);
 
+// The same, written (RFC 9051 §9, date-time), in UTC, without quotes: " 1-Feb-2024 02:44:25 +0000".
+std::string internal_date_text(std::int64_t unix_seconds);
+
 }  // namespace mailhaul::mail

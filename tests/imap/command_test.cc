@@ -48,6 +48,13 @@ TEST_CASE("each command as it goes out") {
       {UidSearch{"ALL", ""}, "UID SEARCH ALL"},
       {UidSearch{"UID 1:*", "ALL COUNT"}, "UID SEARCH RETURN (ALL COUNT) UID 1:*"},
       {ProxyAuth{"other user"}, "PROXYAUTH \"other user\""},
+      {Create{"Sent", "\\Sent"}, "CREATE \"Sent\" (USE (\\Sent))"},
+      {Create{"a b"}, "CREATE \"a b\""},
+      {Subscribe{"INBOX"}, "SUBSCRIBE \"INBOX\""},
+      {UidStore{"1:3", true, "\\Seen $Junk"}, "UID STORE 1:3 +FLAGS.SILENT (\\Seen $Junk)"},
+      {UidStore{"7", false, "x"}, "UID STORE 7 -FLAGS.SILENT (x)"},
+      {UidExpunge{"4"}, "UID EXPUNGE 4"},
+      {GetQuotaRoot{"INBOX"}, "GETQUOTAROOT \"INBOX\""},
       {Idle{}, "IDLE"},
   };
   for (const auto& c : cases) {
@@ -123,4 +130,70 @@ TEST_CASE("what was sent is wiped from the session's memory") {
   session.sent(output.size() - 1);  // the buffer stays alive for the rest
   CHECK(std::string(output.substr(0, output.size() - 1)) == std::string(output.size() - 1, '\0'));
   CHECK(session.output() == "\n");
+}
+
+TEST_CASE("APPEND: whole, or its beginning and the rest when it comes") {
+  const std::string message = "Subject: x\r\n\r\nbody\r\n";  // 20 octets
+  const Append whole{"Sent", "\\Seen $Junk", 1'700'000'000, message.size(), message, false};
+  const std::string head = " APPEND \"Sent\" (\\Seen $Junk) \"14-Nov-2023 22:13:20 +0000\" ";
+  const auto with = [&](const char* capability, const Append& append) {
+    auto session = selected_session();
+    if (*capability) {
+      const auto line = std::string("* CAPABILITY IMAP4rev1 ") + capability + "\r\n";
+      REQUIRE(session.feed(line));
+      while (session.next_event()->has_value()) {
+      }
+    }
+    const auto tag = session.submit(append);
+    REQUIRE(tag);
+    CHECK(tag->value == "A3");
+    return session;
+  };
+  auto plus = with("LITERAL+", whole);
+  CHECK(take_output(plus) == "A3" + head + "{20+}\r\n" + message + "\r\n");
+  auto minus = with("LITERAL-", whole);
+  CHECK(take_output(minus) == "A3" + head + "{20+}\r\n" + message + "\r\n");
+  auto waiting = with("", whole);
+  CHECK(take_output(waiting) == "A3" + head + "{20}\r\n");
+  CHECK_FALSE(waiting.drained());
+  REQUIRE(waiting.feed("+ go\r\n"));
+  while (*waiting.next_event()) {
+  }
+  CHECK(take_output(waiting) == message + "\r\n");
+  CHECK(waiting.drained());
+
+  Append begun = whole;
+  begun.message = std::string_view(message).substr(0, 12);
+  auto pieces = with("LITERAL+", begun);
+  CHECK(take_output(pieces) == "A3" + head + "{20+}\r\nSubject: x\r\n");
+  CHECK_FALSE(pieces.submit(Noop{}));  // it would be taken for mail
+  REQUIRE(pieces.append("\r\nbo"));
+  CHECK(take_output(pieces) == "\r\nbo");
+  CHECK_FALSE(pieces.append("dy\r\n and more"));
+  REQUIRE(pieces.append("dy\r\n"));
+  CHECK(take_output(pieces) == "dy\r\n\r\n");
+  CHECK_FALSE(pieces.append("x"));
+  CHECK(pieces.submit(Noop{}));
+
+  auto early = with("LITERAL+", begun);
+  (void)take_output(early);
+  REQUIRE(early.feed("A3 OK already\r\n"));
+  CHECK_FALSE(early.next_event());  // before all of it was given
+  auto refused = with("LITERAL+", begun);
+  (void)take_output(refused);
+  REQUIRE(refused.feed("A3 NO [OVERQUOTA] full\r\n"));
+  CHECK(refused.next_event());
+  CHECK_FALSE(refused.append("dy\r\n"));
+
+  Append nul = whole;
+  const std::string octets("a\0b\r\n", 5);
+  nul.message = octets;
+  nul.octets = octets.size();
+  CHECK_FALSE(selected_session().submit(nul));
+  nul.binary = true;
+  auto eight = with("LITERAL+", nul);
+  CHECK(take_output(eight) == "A3" + head + "~{5+}\r\n" + octets + "\r\n");
+  Append injected = whole;
+  injected.flags = "x)\r\nA4 LOGOUT";
+  CHECK_FALSE(selected_session().submit(injected));
 }

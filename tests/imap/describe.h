@@ -103,6 +103,12 @@ class Events {
     if (!e.uids.empty()) out += " " + e.uids.wire();
     list.push_back(out + field("count", e.count) + field("modseq", e.modseq));
   }
+  void one(const QuotaData& e) {
+    std::string out = "QUOTA <" + shown(e.root) + ">";
+    for (const auto& r : e.resources)
+      out += " " + shown(r.name) + " " + std::to_string(r.usage) + "/" + std::to_string(r.limit);
+    list.push_back(std::move(out));
+  }
   void one(const BodyBegin& e) {
     finish();
     open_ = true;

@@ -73,6 +73,7 @@ std::string describe(const imap::Event& event) {
           [](const imap::Vanished& e) { return "VANISHED " + e.uids.wire(); },
           [](const imap::FlagsData& e) { return "FLAGS " + e.flags.wire(); },
           [](const imap::SearchResult& e) { return (e.extended ? "ESEARCH " : "SEARCH ") + e.uids.wire(); },
+          [](const imap::QuotaData& e) { return "QUOTA " + e.root; },
           [](const imap::BodyBegin& e) { return "BODY " + std::to_string(e.octets); },
           [](const imap::BodyChunk& e) { return "OCTETS " + std::string(e.octets); },
           [](const imap::BodyEnd&) { return std::string("END"); },
