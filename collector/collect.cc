@@ -4,13 +4,17 @@
 
 #include <condition_variable>
 #include <cstdio>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 
+#include "collector/imap_destination.h"
 #include "collector/imap_source.h"
 #include "collector/pop3_source.h"
 #include "collector/sync/patience.h"
 #include "protocols/discovery/presets.h"
+#include "store/copy_book.h"
+#include "store/maildir.h"
 
 namespace mailhaul::collector {
 namespace {
@@ -20,7 +24,10 @@ bool exists(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-std::string state_path(const Job& job) { return job.state.empty() ? job.maildir + "/mailhaul/state.db" : job.state; }
+std::string state_path(const Job& job) {
+  if (!job.state.empty()) return job.state;
+  return job.account ? default_state(*job.account) : job.maildir + "/mailhaul/state.db";
+}
 
 // Appends lines to the trace file, one at a time.
 class Trace {
@@ -63,27 +70,8 @@ std::uint64_t daily_octets(const Job& job) {
   return job.source.protocol == Protocol::Pop3 ? 1'250'000'000 : 2'500'000'000;
 }
 
-}  // namespace
-
-Result<Workplace> open_workplace(const Job& job, bool create) {
-  Workplace place;
-  if (!create && !exists(job.maildir)) return place;
-  auto maildir = store::Maildir::open(store::posix_file_system(), job.maildir, {job.names, create});
-  if (!maildir) return maildir.error();
-  place.maildir = *std::move(maildir);
-  if (!create && !exists(state_path(job))) return place;
-  auto ledger = store::Ledger::open(state_path(job));
-  if (!ledger) return ledger.error();
-  place.ledger = *std::move(ledger);
-  return place;
-}
-
-sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events,
-                                   std::shared_ptr<Pop3Habits> habits) {
-  client::Account account{
-      {job.source.host, job.source.port}, job.source.security, job.source.user, job.password, job.source.authzid};
-  account.token = job.token;
-  if (const auto* provider = discovery::preset_of_server(job.source.host)) account.help = provider->help();
+// How every connection of a job is made.
+client::ClientOptions client_options(const Job& job, const std::stop_token& stop) {
   client::ClientOptions options;
   options.connect.ca_file = job.ca_file;
   options.connect.proxy = job.proxy;
@@ -97,6 +85,71 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   std::shared_ptr<Trace> trace;
   if (!job.trace_file.empty()) trace = std::make_shared<Trace>(job.trace_file);
   if (trace && trace->open()) options.wire_log = [trace](std::string_view line) { trace->write(line); };
+  return options;
+}
+
+// An IMAP account as destination. Its state says what lies in it, so it is opened first.
+Result<Workplace> open_account(const Job& job, bool create, const std::stop_token& stop,
+                               const sync::EventSink& events) {
+  Workplace place;
+  const auto state = state_path(job);
+  if (!create && !exists(state)) return place;
+  const auto folder = std::filesystem::path(state).parent_path();
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  auto ledger = store::Ledger::open(state);  // keeps others out, too
+  if (!ledger) return ledger.error();
+  auto book = store::CopyBook::open(state + ".copies");
+  if (!book) return book.error();
+  auto options = client_options(job, stop);
+  options.manners = std::make_shared<client::Manners>();  // another server, another set of manners
+  options.masked_capabilities.clear();
+  options.connect.client_certificate.clear();
+  client::Account account{{job.account->host, job.account->port},
+                          job.account->security,
+                          job.account->user,
+                          job.account_password,
+                          job.account->authzid};
+  if (const auto* provider = discovery::preset_of_server(job.account->host)) account.help = provider->help();
+  ImapDestinationSettings settings;
+  settings.connect = [=] { return client::ImapClient::connect(account, options, stop); };
+  settings.text = job.account->text();
+  settings.spool = folder.empty() ? "." : folder.string();
+  settings.wait = waiter(stop);
+  settings.stop = stop;
+  settings.second_look = job.second_look;
+  auto destination = ImapDestination::open(std::move(settings), *std::move(book));
+  if (!destination) return destination.error();
+  if (events && !(*destination)->quota().empty()) events(sync::Trouble{"the destination: " + (*destination)->quota()});
+  place.destination = *std::move(destination);
+  place.ledger = *std::move(ledger);
+  return place;
+}
+
+}  // namespace
+
+Result<Workplace> open_workplace(const Job& job, bool create, const std::stop_token& stop,
+                                 const sync::EventSink& events) {
+  if (job.account) return open_account(job, create, stop, events);
+  Workplace place;
+  if (!create && !exists(job.maildir)) return place;
+  auto maildir = store::Maildir::open(store::posix_file_system(), job.maildir, {job.names, create});
+  if (!maildir) return maildir.error();
+  place.destination = *std::move(maildir);
+  if (!create && !exists(state_path(job))) return place;
+  auto ledger = store::Ledger::open(state_path(job));
+  if (!ledger) return ledger.error();
+  place.ledger = *std::move(ledger);
+  return place;
+}
+
+sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, const sync::EventSink& events,
+                                   std::shared_ptr<Pop3Habits> habits) {
+  client::Account account{
+      {job.source.host, job.source.port}, job.source.security, job.source.user, job.password, job.source.authzid};
+  account.token = job.token;
+  if (const auto* provider = discovery::preset_of_server(job.source.host)) account.help = provider->help();
+  const auto options = client_options(job, stop);
   const ImapSourceOptions about{job.source.host, job.quirks.chosen};
   const auto told = std::make_shared<std::once_flag>();
   if (job.source.protocol == Protocol::Pop3) {
@@ -144,13 +197,13 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
     context.wait(*pause);
     if (stop.stop_requested()) return source.error();
   }
-  auto place = open_workplace(job, !job.dry_run);
+  auto place = open_workplace(job, !job.dry_run, stop, events);
   if (!place) return place.error();
   context.connect = [connect = context.connect, &first]() -> Result<std::unique_ptr<sync::Source>> {
     if (first) return *std::exchange(first, std::nullopt);
     return connect();
   };
-  context.maildir = place->maildir.get();
+  context.destination = place->destination.get();
   context.ledger = place->ledger.get();
   context.events = events;
   context.clock = &system_clock();

@@ -11,10 +11,11 @@ namespace mailhaul::collector {
 
 // What a job works on. The Maildir's lock is taken before the ledger's.
 struct Workplace {
-  std::unique_ptr<store::Maildir> maildir;  // nullptr: dry run into nothing
+  std::unique_ptr<store::Destination> destination;  // nullptr: dry run into nothing
   std::unique_ptr<store::Ledger> ledger;
 };
-Result<Workplace> open_workplace(const Job& job, bool create);
+Result<Workplace> open_workplace(const Job& job, bool create, const std::stop_token& stop = {},
+                                 const sync::EventSink& events = {});
 
 struct Pop3Habits;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <ctime>
 
 namespace mailhaul::collector {
@@ -140,16 +141,28 @@ Result<SourceAddress> parse_source(std::string_view text) {
   return out;
 }
 
-Result<std::string> parse_destination(std::string_view text) {
-  if (text.starts_with("imaps://") || text.starts_with("imap://"))
-    return usage("IMAP destinations are not supported yet", "write maildir:/path");
-  if (!text.starts_with("maildir:"))
-    return usage("'" + printable(text) + "' is not a destination", "write maildir:/path");
+Result<DestinationAddress> parse_destination(std::string_view text) {
+  constexpr std::string_view kForm = "write maildir:/path, or imaps://user@host[:port]";
+  if (text.starts_with("imaps://") || text.starts_with("imap://")) {
+    auto account = parse_source(text);
+    if (!account) return account.error().in("destination");
+    return DestinationAddress{{}, *std::move(account)};
+  }
+  if (!text.starts_with("maildir:")) return usage("'" + printable(text) + "' is not a destination", std::string(kForm));
   auto path = std::string(text.substr(8));
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   if (path.empty() || path.find('\0') != path.npos)
-    return usage("the destination names no directory", "write maildir:/path");
-  return path;
+    return usage("the destination names no directory", std::string(kForm));
+  return DestinationAddress{std::move(path), {}};
+}
+
+std::string default_state(const SourceAddress& destination) {
+  const char* state = std::getenv("XDG_STATE_HOME");
+  const char* home = std::getenv("HOME");
+  std::string out = state && *state == '/' ? state : std::string(home ? home : "/var/lib") + "/.local/state";
+  std::string name = destination.identity().substr(5);  // without "imap:"
+  std::ranges::replace(name, '/', '_');
+  return out + "/mailhaul/" + name + "/state.db";
 }
 
 bool MailboxRules::wants(const sync::SourceMailbox& mailbox) const {

@@ -33,8 +33,15 @@ struct SourceAddress {
 // imaps://user@host[:port], imap://user@host[:port], pop3s://…, pop3://…. The last '@' splits; %XX is decoded. Every
 // other form is an Error of the kind "usage" (Retry::AfterUserAction) that says what to write instead.
 Result<SourceAddress> parse_source(std::string_view text);
-// maildir:/path → the path, without a trailing slash.
-Result<std::string> parse_destination(std::string_view text);
+struct DestinationAddress {
+  std::string maildir;                // the path, without a trailing slash; empty: an IMAP account
+  std::optional<SourceAddress> imap;  // imaps://user@host[:port], or imap://…
+};
+// maildir:/path, or an IMAP account as for a source.
+Result<DestinationAddress> parse_destination(std::string_view text);
+// Where the state of a job into an IMAP account is kept if nobody says: $XDG_STATE_HOME/mailhaul/<user@host>/state.db,
+// or below ~/.local/state. One for all sources of a destination.
+std::string default_state(const SourceAddress& destination);
 
 struct MailboxRules {
   std::vector<std::string> include;  // shell patterns on "Parent/Child"; empty: all
@@ -65,9 +72,12 @@ std::string quirks_text();                                // the table, for peop
 struct Job {
   SourceAddress source;
   Secret password;
-  client::TokenSource token;  // not empty: OAuth instead of the password
-  std::string maildir;
-  std::string state;  // empty: <maildir>/mailhaul/state.db
+  client::TokenSource token;             // not empty: OAuth instead of the password
+  std::string maildir;                   // empty: `account`
+  std::optional<SourceAddress> account;  // an IMAP account as destination
+  Secret account_password;
+  std::chrono::seconds second_look{60};  // see ImapDestinationSettings
+  std::string state;                     // empty: <maildir>/mailhaul/state.db, or default_state()
   std::string ca_file;
   std::string proxy;
   net::AddressGate gate;           // where connections may go; the command line lets everything through

@@ -30,11 +30,12 @@ using namespace mailhaul;             // NOLINT(google-build-using-namespace)
 using namespace mailhaul::collector;  // NOLINT(google-build-using-namespace)
 
 struct Options {  // the command line as text, before it is understood
-  std::string source, destination, password_file, token_file, authzid, certificate, resolver, ca_file, proxy, state,
-      since, max_size, daily, trace;
+  std::string source, destination, password_file, destination_password_file, token_file, authzid, certificate, resolver,
+      ca_file, proxy, state, since, max_size, daily, trace;
   std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
   std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
-  unsigned grace = 7;  // days
+  unsigned second_look = 60;  // seconds
+  unsigned grace = 7;         // days
   std::size_t connections = 1;
   bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false,
        status_flags = false;
@@ -70,15 +71,22 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
                   "an address (user@domain), imaps://user@host[:port] or pop3s://user@host[:port]; imap:// and pop3:// "
                   "start TLS themselves")
       ->required();
-  command.add_option("DESTINATION", o.destination, "maildir:/path (Maildir++, created when absent)")->required();
+  command
+      .add_option("DESTINATION", o.destination,
+                  "maildir:/path (Maildir++, created when absent), or imaps://user@host[:port]")
+      ->required();
   command.add_option("--source-password-file", o.password_file,
                      "file with the password (or MAILHAUL_SOURCE_PASSWORD, or a prompt)");
+  command.add_option("--destination-password-file", o.destination_password_file,
+                     "IMAP destination: file with its password (or MAILHAUL_DESTINATION_PASSWORD, or a prompt)");
   command.add_option("--source-token-file", o.token_file,
                      "tokens that mailhaul authorize has made (used by themselves where no password is given)");
   command.add_option("--source-authzid", o.authzid, "the user whose mail it is, where SOURCE names an administrator");
   command.add_option("--client-certificate", o.certificate, "certificate and key to show to the server (PEM)");
   add_discovery_options(command, o);
-  command.add_option("--state", o.state, "the ledger's file (default: DESTINATION/mailhaul/state.db)");
+  command.add_option("--state", o.state,
+                     "the ledger's file (default: DESTINATION/mailhaul/state.db; of an IMAP destination "
+                     "$XDG_STATE_HOME/mailhaul/USER@HOST/state.db)");
   command.add_option("--include", o.include, "only mailboxes whose name matches this pattern (repeatable)");
   command.add_option("--exclude", o.exclude, "no mailboxes whose name matches this pattern (repeatable)");
   command.add_option("--namespaces", o.namespaces, "personal, or all: other users' and shared mailboxes too");
@@ -103,6 +111,11 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
       "--daily-bytes", o.daily,
       "what a day may bring (octets, or 500K, 20M, 2G; 0: no limit; default: what Gmail allows, elsewhere "
       "no limit)");
+  command
+      .add_option("--second-look", o.second_look,
+                  "IMAP destination: seconds until a message that was interrupted on its way, and is not there, is "
+                  "looked for once more and then sent again (default 60)")
+      ->check(CLI::Range(0, 3600));
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
   command.add_option(
       "--on-source-delete", o.on_delete,
@@ -192,15 +205,19 @@ Result<Job> understand(const Options& o) {
   job.source = *std::move(source);
   job.source.authzid = o.authzid;
   job.client_certificate = o.certificate;
-  if (o.allow_plaintext) {
-    if (job.source.security == client::Security::Tls)
-      return usage("--allow-plaintext does not go with imaps:// and pop3s://",
-                   "leave it out, or write imap:// or pop3://");
-    job.source.security = client::Security::Cleartext;
-  }
   auto destination = parse_destination(o.destination);
   if (!destination) return destination.error();
-  job.maildir = *std::move(destination);
+  job.maildir = std::move(destination->maildir);
+  job.account = std::move(destination->imap);
+  if (o.allow_plaintext) {
+    const bool account_too = job.account && job.account->security == client::Security::StartTls;
+    if (account_too) job.account->security = client::Security::Cleartext;
+    if (job.source.security != client::Security::Tls)
+      job.source.security = client::Security::Cleartext;
+    else if (!account_too)
+      return usage("--allow-plaintext does not go with imaps:// and pop3s://",
+                   "leave it out, or write imap:// or pop3://");
+  }
   if (auto rules = understand_rules(o, job); !rules) return rules.error();
   if (!o.ca_file.empty() && access(o.ca_file.c_str(), R_OK) != 0)
     return usage("--ca-file: " + o.ca_file + " cannot be read", "check its name and its permissions");
@@ -209,8 +226,16 @@ Result<Job> understand(const Options& o) {
   job.state = o.state;
   job.trace_file = o.trace;
   job.connections = o.connections;
+  job.second_look = std::chrono::seconds(o.second_look);
+  if (job.account && job.account->identity() == job.source.identity())
+    return usage("source and destination are the same account");
   job.compress = o.compress;
   job.dry_run = o.dry_run;
+  if (job.account) {
+    auto secret = password(o.destination_password_file, *job.account, kDestinationSide);
+    if (!secret) return secret.error();
+    job.account_password = *std::move(secret);
+  }
   if (const bool named = !o.password_file.empty() || std::getenv("MAILHAUL_SOURCE_PASSWORD");
       !named && !o.certificate.empty())
     return job;  // who shows a certificate needs no password

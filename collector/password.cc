@@ -13,11 +13,11 @@
 namespace mailhaul::collector {
 namespace {
 
-Result<Secret> prompt(const std::string& what) {
+Result<Secret> prompt(const std::string& what, const Side& side) {
   termios before{};
   if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) != 0)
     return Error{Scope::Service, Retry::AfterUserAction, "no password was given for " + what,
-                 "use --source-password-file FILE, the variable MAILHAUL_SOURCE_PASSWORD, or a terminal"};
+                 std::string("use ") + side.option + " FILE, the variable " + side.variable + ", or a terminal"};
   auto quiet = before;
   quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);  // before the prompt: who answers it at once must not be echoed
@@ -34,13 +34,14 @@ Result<Secret> prompt(const std::string& what) {
 
 }  // namespace
 
-Result<Secret> password(const std::string& file, const SourceAddress& source) {
+Result<Secret> password(const std::string& file, const SourceAddress& account, const Side& side) {
   const auto trimmed = [](std::string text) {
     while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
     return text;
   };
   auto path = file;
-  if (const char* named = std::getenv("MAILHAUL_SOURCE_PASSWORD_FILE"); path.empty() && named) path = named;
+  if (const char* named = std::getenv((std::string(side.variable) + "_FILE").c_str()); path.empty() && named)
+    path = named;
   if (!path.empty()) {
     std::ifstream in(path, std::ios::binary);
     if (!in)
@@ -51,8 +52,8 @@ Result<Secret> password(const std::string& file, const SourceAddress& source) {
       return Error{Scope::Service, Retry::AfterUserAction, "the password file " + path + " is empty", ""};
     return secret;
   }
-  if (const char* value = std::getenv("MAILHAUL_SOURCE_PASSWORD"); value && *value) return Secret(trimmed(value));
-  return prompt(source.text());
+  if (const char* value = std::getenv(side.variable); value && *value) return Secret(trimmed(value));
+  return prompt(account.text(), side);
 }
 
 }  // namespace mailhaul::collector

@@ -122,7 +122,7 @@ Done Verifier::window(const sync::SourceMailbox& mailbox, const store::MailboxRo
   std::vector<store::DeliveryKey> keys;
   for (const auto& placement : *placements) keys.push_back(placement.key);
   std::ranges::sort(keys);
-  auto found = place_.maildir->look(row.destination, keys);
+  auto found = place_.destination->look(row.destination, keys);
   if (!found) return found.error();
   std::ranges::sort(*found, {}, [](const store::FoundCopy& c) { return c.name.key; });
   Hashing hashing;
@@ -163,14 +163,14 @@ Done Verifier::compare_copy(const store::MailboxRow& row, const store::MessageRo
   mail::Sha256 hash;
   std::uint64_t octets = 0;
   const auto read = [&] {
-    return place_.maildir->read(row.destination, copy, message.form, [&](std::string_view chunk) {
+    return place_.destination->read(row.destination, copy, message.form, [&](std::string_view chunk) {
       if (deep_) hash.update(chunk);
       octets += chunk.size();
       return true;
     });
   };
   if (!deep_) {  // sizes only: of the file against its name and the ledger
-    auto size = place_.maildir->size_of(row.destination, copy);
+    auto size = place_.destination->size_of(row.destination, copy);
     if (!size) return size.error();
     if (*size != copy.name.disk_octets)
       differ(message.uid, "the file has " + std::to_string(*size) + " octets, its name says " +
@@ -202,10 +202,11 @@ Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& ev
   if (!source) return source.error();
   auto place = open_workplace(job, false);
   if (!place) return place.error();
-  if (!place->maildir || !place->ledger)
-    return Error{Scope::Service, Retry::AfterUserAction, "nothing has been collected into " + job.maildir + " yet",
+  if (!place->destination || !place->ledger)
+    return Error{Scope::Service, Retry::AfterUserAction,
+                 "nothing has been collected into " + (job.account ? job.account->text() : job.maildir) + " yet",
                  "run mailhaul collect first"};
-  auto account = sync::find_account(*place->maildir, *place->ledger, job.source.identity());
+  auto account = sync::find_account(*place->destination, *place->ledger, job.source.identity());
   if (!account) return account.error();
   auto rows = place->ledger->mailboxes(account->id);
   if (!rows) return rows.error();

@@ -10,8 +10,10 @@ struct Migration {
   const char* sql;   // may hold several statements
 };
 
-// All migrations this binary knows, ascending: of a ledger, and of the service's own database.
+// All migrations this binary knows, ascending: of a ledger, of the service's own database, and of what is kept of an
+// IMAP destination (store/copy_book.h).
 std::span<const Migration> all();
 std::span<const Migration> service();
+std::span<const Migration> copies();
 
 }  // namespace mailhaul::migrations

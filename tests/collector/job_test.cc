@@ -82,13 +82,22 @@ TEST_CASE("source: what cannot be one is refused as the user's to mend, with adv
 }
 
 TEST_CASE("destination: a Maildir's path, or a clear refusal") {
-  CHECK(*parse_destination("maildir:/home/me/Mail//") == "/home/me/Mail");
-  CHECK(*parse_destination("maildir:Mail") == "Mail");
-  CHECK(*parse_destination("maildir:/") == "/");
-  for (const char* text : {"", "maildir:", "/home/me/Mail", "imaps://me@h", "mbox:/x"}) {
+  CHECK(parse_destination("maildir:/home/me/Mail//")->maildir == "/home/me/Mail");
+  CHECK(parse_destination("maildir:Mail")->maildir == "Mail");
+  CHECK(parse_destination("maildir:/")->maildir == "/");
+  for (const char* text : {"", "maildir:", "/home/me/Mail", "imaps://h", "imaps://me:secret@h", "mbox:/x"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_destination(text));
   }
+}
+
+TEST_CASE("destination: an IMAP account, with a state of its own for all that goes into it") {
+  const auto account = parse_destination("imaps://me@Mail.example.org");
+  REQUIRE(account);
+  REQUIRE(account->imap);
+  CHECK(account->maildir.empty());
+  CHECK(account->imap->identity() == "imap:me@mail.example.org");
+  CHECK(default_state(*account->imap).ends_with("/mailhaul/me@mail.example.org/state.db"));
 }
 
 TEST_CASE("rules: include, exclude, other people's mailboxes") {
