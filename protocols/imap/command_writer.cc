@@ -98,7 +98,6 @@ class Writer {
   }
 
  private:
-
   Syntax syntax_;
   std::vector<std::string> parts_;
   std::string refused_;

@@ -120,7 +120,7 @@ struct Bye {
 };  // after this the server closes; also given as the answer to LOGOUT
 
 using Event = std::variant<Greeting, Completed, Notice, Continuation, Capabilities, Enabled, IdReply, ListEntry,
-                           NamespaceData, StatusEntry, Exists, Expunged, Vanished, FlagsData, SearchResult, QuotaData, BodyBegin,
-                           BodyChunk, BodyEnd, Fetched, Bye>;
+                           NamespaceData, StatusEntry, Exists, Expunged, Vanished, FlagsData, SearchResult, QuotaData,
+                           BodyBegin, BodyChunk, BodyEnd, Fetched, Bye>;
 
 }  // namespace mailhaul::imap

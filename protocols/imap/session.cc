@@ -66,7 +66,8 @@ std::optional<Error> Session::Impl::refusal(const Command& command) const {
   if (failed) return *failed;
   if (state == State::Greeting) return refused(command, "the server has not greeted yet");
   if (state == State::Logout) return refused(command, "the server has said BYE");
-  if (fence || tls_due || appending != 0) return refused(command, "a command is pending behind which nothing may be sent");
+  if (fence || tls_due || appending != 0)
+    return refused(command, "a command is pending behind which nothing may be sent");
   if (!allowed(kNeeds[command.index()], planned)) return refused(command, "not in this state of the session");
   if (std::holds_alternative<StartTls>(command)) {
     if (secure) return refused(command, "the connection is encrypted already");
@@ -85,7 +86,8 @@ void Session::Impl::expect(const Pending& added, const Command& command) {
   const bool at_once = authenticate != nullptr && authenticate->initial_response && has("SASL-IR");
   if (authenticate != nullptr && !at_once) initial_response = authenticate->initial_response;
   if (added.is<Idle>()) idling = false;
-  if (const auto* append = std::get_if<Append>(&command); append != nullptr && append->message.size() < append->octets) {
+  if (const auto* append = std::get_if<Append>(&command);
+      append != nullptr && append->message.size() < append->octets) {
     appending = added.id;
     append_left = append->octets - append->message.size();
   }

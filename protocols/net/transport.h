@@ -34,10 +34,9 @@ class Transport {
   // Sends what it can of `out` and receives what is there into `in`, whichever is possible; blocks until at least one
   // octet moved either way, the peer closed, `idle` has passed without one, or stop was asked. Reading is never held up
   // by writing (both directions are polled), or two full buffers would dead-lock. What was not sent must be the
-  // beginning of the next `out` (TLS has begun a record with it); nothing to do (both empty) returns at once; with an `idle` of zero
-  // it never blocks, and nothing having moved is no Error. Errors:
-  // Scope::Account; Retry::Now for a lost connection, a time-out and a stop. TLS that ends without close_notify is a
-  // lost connection, not `closed`.
+  // beginning of the next `out` (TLS has begun a record with it); nothing to do (both empty) returns at once; with an
+  // `idle` of zero it never blocks, and nothing having moved is no Error. Errors: Scope::Account; Retry::Now for a lost
+  // connection, a time-out and a stop. TLS that ends without close_notify is a lost connection, not `closed`.
   virtual Result<Moved> move(std::string_view out, std::span<char> in, std::chrono::milliseconds idle) = 0;
 
   // What epoll can wait for until there is something to receive; -1: there is nothing of the kind.
