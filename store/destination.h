@@ -104,7 +104,7 @@ struct Delivery {  // one message of a batch
 };
 
 struct BatchLimits {
-  std::size_t messages = 2000;
+  std::size_t messages = 1200;
   std::uint64_t octets = 16U << 20U;
   std::uint64_t announce = UINT64_MAX;  // longer messages are announced to receive() where that can be done
 };
