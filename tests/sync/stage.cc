@@ -1,6 +1,8 @@
 #include "tests/sync/stage.h"
 
 #include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 
@@ -44,9 +46,22 @@ class Stage::Listening {
  public:
   explicit Listening(ImapModel& model) : loopback_([&](Stream& stream, std::size_t) { serve(model, stream); }) {}
   [[nodiscard]] std::uint16_t port() const { return loopback_.port(); }
+  void called() { ++calls_; }
+  // Everybody who has called has been served: what the story says of the model now and what the server has done of it
+  // do not meet.
+  void settle() {
+    std::unique_lock lock(mutex_);
+    REQUIRE(served_changed_.wait_for(lock, std::chrono::seconds(60), [&] { return served_ == calls_; }));
+  }
 
  private:
   void serve(ImapModel& model, Stream& stream) {
+    talk(model, stream);
+    const std::lock_guard lock(mutex_);
+    ++served_;
+    served_changed_.notify_all();
+  }
+  void talk(ImapModel& model, Stream& stream) {
     std::unique_ptr<net::Transport> line;
     std::string heard, room(1 << 16, '\0');
     for (bool open = true; open;) {
@@ -75,6 +90,9 @@ class Stage::Listening {
     }
   }
   std::mutex mutex_;
+  std::condition_variable served_changed_;
+  std::uint64_t served_ = 0;
+  std::atomic<std::uint64_t> calls_{0};
   Loopback loopback_;
 };
 
@@ -102,6 +120,7 @@ Stage::~Stage() { state.die_at_commit(0, false, {}); }
 
 Result<std::unique_ptr<client::ImapClient>> Stage::connection() {
   if (!socket_) return imap.connect(std::make_unique<Cutting>(*this, imap.transport()), options);
+  socket_->called();
   return client::ImapClient::connect(
       {{"127.0.0.1", socket_->port()}, client::Security::Cleartext, "me@example.org", Secret("hunter2")}, options, {});
 }
@@ -168,7 +187,9 @@ Ending Stage::attempt() {
   arm();
   for (;;) {
     const bool before = struck_;
+    if (socket_) socket_->settle();
     auto ending = run_process();
+    if (socket_) socket_->settle();
     recover(ending);
     if (struck_ == before) return ending;
   }
