@@ -82,6 +82,7 @@ STORY("B36 a greeting that says BYE, in the middle of a run") {
   };
   const auto plain = stage.connect;
   stage.connect = [&] {
+    stage.settle();
     if (stage.told && ++stage.count == 3) stage.imap.greeting = "OK ready";
     return plain();
   };

@@ -183,13 +183,17 @@ bool Stage::recover(const Ending& ending) {
   return true;
 }
 
+void Stage::settle() {
+  if (socket_) socket_->settle();
+}
+
 Ending Stage::attempt() {
   arm();
   for (;;) {
     const bool before = struck_;
-    if (socket_) socket_->settle();
+    settle();
     auto ending = run_process();
-    if (socket_) socket_->settle();
+    settle();
     recover(ending);
     if (struck_ == before) return ending;
   }

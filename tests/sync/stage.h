@@ -62,6 +62,7 @@ class Stage : public Machine {
   // One run of the process. Where the fault strikes, it is the next one, undisturbed, that is told of.
   sync::Report run();
   Ending attempt();  // a run that may have nothing to report
+  void settle();     // where the wire is a socket: waits until the server is done with every connection
 
   // What the oracle cannot know by itself.
   void never(std::uint32_t uid, const std::string& mailbox = "INBOX") { never_.emplace(mailbox, uid); }
