@@ -6,31 +6,10 @@
 
 #include "protocols/base/text.h"
 #include "protocols/mail/digest.h"
+#include "tests/support/imap_words.h"
 
 namespace mailhaul::test {
 namespace {
-
-std::string word(std::string_view& text) {  // atom, quoted string, or list with its parentheses
-  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
-  std::string out;
-  if (text.starts_with('"')) {
-    std::size_t i = 1;
-    for (; i < text.size() && text[i] != '"'; ++i) {
-      if (text[i] == '\\') ++i;
-      out += text[i];
-    }
-    text.remove_prefix(std::min(i + 1, text.size()));
-    return out;
-  }
-  std::size_t depth = 0, i = 0;
-  for (; i < text.size() && (depth > 0 || text[i] != ' '); ++i) {
-    if (text[i] == '(') ++depth;
-    if (text[i] == ')') --depth;
-  }
-  out = std::string(text.substr(0, i));
-  text.remove_prefix(i);
-  return out;
-}
 
 mail::FlagSet flags_in(std::string list) {
   std::ranges::replace(list, '(', ' ');
@@ -129,11 +108,11 @@ class DestinationModelConnection final : public net::Transport {
   }
 
   void append(std::string_view rest, const std::string& message) {
-    const auto tag = word(rest);
-    word(rest);  // APPEND
-    const auto name = word(rest);
-    const auto flags = flags_in(word(rest));
-    const auto date = mail::parse_internal_date(word(rest), INT64_MAX / 2);
+    const auto tag = take_word(rest);
+    take_word(rest);  // APPEND
+    const auto name = take_word(rest);
+    const auto flags = flags_in(take_word(rest));
+    const auto date = mail::parse_internal_date(take_word(rest), INT64_MAX / 2);
     ++model_.lines;
     model_.said.push_back("APPEND " + name);
     const auto answer = model_.on_append ? model_.on_append(name, message) : "";
@@ -168,9 +147,9 @@ class DestinationModelConnection final : public net::Transport {
 
   void obey(const std::string& line) {
     std::string_view rest = line;
-    const auto tag = word(rest);
-    auto verb = to_upper(word(rest));
-    if (verb == "UID") verb += " " + to_upper(word(rest));
+    const auto tag = take_word(rest);
+    auto verb = to_upper(take_word(rest));
+    if (verb == "UID") verb += " " + to_upper(take_word(rest));
     ++model_.lines;
     model_.said.push_back(verb + std::string(rest));
     say(tag + " " + carry_out(verb, rest));
@@ -180,27 +159,27 @@ class DestinationModelConnection final : public net::Transport {
     if (verb == "LOGIN" || verb == "AUTHENTICATE") return "OK [CAPABILITY " + model_.capabilities + "] in";
     if (verb == "CAPABILITY") say("* CAPABILITY " + model_.capabilities);
     if (verb == "LIST") {
-      word(rest);
-      if (word(rest).empty()) {
+      take_word(rest);
+      if (take_word(rest).empty()) {
         say("* LIST (\\Noselect) \"/\" \"\"");
         return "OK done";
       }
       for (const auto& [name, box] : model_.mailboxes) say("* LIST (" + box.special_use + ") \"/\" \"" + name + "\"");
     }
     if (verb == "CREATE") {
-      const auto name = word(rest);
+      const auto name = take_word(rest);
       if (model_.mailboxes.contains(name)) return "NO [ALREADYEXISTS] it exists";
-      auto use = word(rest);
+      auto use = take_word(rest);
       std::erase_if(use, [](char c) { return c == '(' || c == ')'; });
       model_.mailboxes[name].special_use = use.starts_with("USE ") ? use.substr(4) : "";
     }
-    if (verb == "SUBSCRIBE") model_.mailboxes[word(rest)].subscribed = true;
-    if (verb == "SELECT" || verb == "EXAMINE") return select(word(rest));
+    if (verb == "SUBSCRIBE") model_.mailboxes[take_word(rest)].subscribed = true;
+    if (verb == "SELECT" || verb == "EXAMINE") return select(take_word(rest));
     if (verb == "UID FETCH") fetch(rest);
     if (verb == "UID SEARCH") search(rest);
     if (verb == "UID STORE") store(rest);
     if (verb == "UID EXPUNGE") {
-      const auto set = word(rest);
+      const auto set = take_word(rest);
       std::erase_if(box_->messages, [&](const HeldMessage& m) {
         return in_set(set, m.uid, highest()) && m.flags.has(mail::SystemFlag::Deleted);
       });
@@ -227,15 +206,15 @@ class DestinationModelConnection final : public net::Transport {
     return out;
   }
   void search(std::string_view rest) {
-    word(rest);  // UID
-    const auto set = word(rest);
+    take_word(rest);  // UID
+    const auto set = take_word(rest);
     std::string out = "* SEARCH";
     for (const auto& m : box_->messages)
       if (shown(m) && in_set(set, m.uid, highest())) out += " " + std::to_string(m.uid);
     say(out);
   }
   void fetch(std::string_view rest) {
-    const auto set = word(rest);
+    const auto set = take_word(rest);
     const std::string items(rest);
     for (const auto& m : box_->messages) {
       if (!shown(m) || !in_set(set, m.uid, highest())) continue;
@@ -254,9 +233,9 @@ class DestinationModelConnection final : public net::Transport {
     }
   }
   void store(std::string_view rest) {
-    const auto set = word(rest);
-    const bool add = word(rest).starts_with('+');
-    const auto flags = flags_in(word(rest));
+    const auto set = take_word(rest);
+    const bool add = take_word(rest).starts_with('+');
+    const auto flags = flags_in(take_word(rest));
     for (auto& m : box_->messages)
       if (in_set(set, m.uid, highest())) m.flags = add ? m.flags.united(flags) : m.flags.minus(flags);
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "protocols/base/text.h"
+#include "tests/support/imap_words.h"
 
 namespace mailhaul::test {
 namespace {
@@ -24,29 +25,6 @@ std::string date_text(std::int64_t unix_seconds) {  // RFC 9051 §9, date-time
   std::snprintf(text.data(), text.size(), "%2d-%s-%04d %02d:%02d:%02d +0000", t.tm_mday,
                 kMonths[static_cast<std::size_t>(t.tm_mon)], t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
   return text.data();
-}
-
-// One word, quoted string or parenthesised list, taken off the front.
-std::string take_word(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
-  std::string out;
-  if (text.starts_with('"')) {
-    std::size_t i = 1;
-    for (; i < text.size() && text[i] != '"'; ++i) {
-      if (text[i] == '\\') ++i;
-      out += text[i];
-    }
-    text.remove_prefix(std::min(i + 1, text.size()));
-    return out;
-  }
-  std::size_t depth = 0, i = 0;
-  for (; i < text.size() && (depth > 0 || text[i] != ' '); ++i) {
-    if (text[i] == '(') ++depth;
-    if (text[i] == ')') --depth;
-  }
-  out = std::string(text.substr(0, i));
-  text.remove_prefix(i);
-  return out;
 }
 
 std::string unparenthesised(const std::string& text) {
