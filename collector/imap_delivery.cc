@@ -26,7 +26,7 @@ struct ImapDestination::Posting {
   bool stored = false;   // by us, or adopted
   bool created = false;  // TRYCREATE was tried
   bool again = false;    // it was not stored; to be sent once more
-  bool bare = false;     // sent without its keywords: they may have been why it was refused
+  bool bare = false;     // sent without its keywords: they may be why it was, or would be, refused
   std::optional<imap::StatusText> reply;
 };
 
@@ -110,7 +110,8 @@ Done ImapDestination::begin_long(ImapMessage& message) {
   message.said_ = true;
   passing_.insert(row.key);
   const auto sent = message.text_.size() - kImapChunk;
-  const auto flags = permitted(b, announced.flags).wire();
+  // Once its octets have gone by it cannot be sent again without a keyword that the server does not take.
+  const auto flags = mail::FlagSet(permitted(b, announced.flags).system_bits(), {}).wire();
   const std::string held = message.text_.substr(sent);
   auto begun = (*client)->append_begin(imap::Append{b.name, flags, announced.seconds, announced.octets,
                                                     std::string_view(message.text_).substr(0, sent), false});
@@ -151,6 +152,7 @@ Result<std::vector<std::string>> ImapDestination::deliver(std::span<std::pair<st
     row.header_digest = message->evidence_.header_digest;
     p.flags = delivery.flags;
     if (!keys.emplace(&b, row.key).second) continue;
+    p.bare = message->client_ != nullptr;
     if (!message->client_) {
       if (append_limit_ && row.octets > *append_limit_)
         message->refused_ = "the destination takes no messages above " + std::to_string(*append_limit_) + " octets";
@@ -224,7 +226,7 @@ Done ImapDestination::post(std::vector<Posting>& postings) {
       }
     }
   }
-  return done();
+  return store_keywords(postings);
 }
 
 Done ImapDestination::post_once(std::vector<Posting>& postings) {
@@ -347,7 +349,6 @@ Done ImapDestination::book_results(std::vector<Posting>& postings) {
   for (const auto& [box, keys] : never)
     if (auto forgotten = book_->forget(box->number, keys); !forgotten) return forgotten;
   if (!outcome) return outcome;
-  if (auto stored = store_keywords(postings); !stored) return stored;
   for (auto* box : unnamed) {  // where the server does not tell UIDs, they are looked up
     auto open = book_->unsettled(box->number);
     if (!open) return open.error();
@@ -357,11 +358,15 @@ Done ImapDestination::book_results(std::vector<Posting>& postings) {
   return done();
 }
 
-// One keyword after the other, to learn which of them the server does not want.
+// One keyword after the other, to learn which of them the server does not want. Whoever is cut off before this finds a
+// copy that lacks flags, and levels them.
 Done ImapDestination::store_keywords(std::vector<Posting>& postings) {
   for (auto& p : postings) {
-    if (!p.bare || !p.stored || p.row.uid.value == 0) continue;
-    p.bare = false;
+    if (!p.bare || !p.stored) continue;
+    auto known = book_->find(p.box->number, {&p.row.key, 1});
+    if (!known) return known.error();
+    if (known->empty() || known->front().state != CopyState::Stored) continue;
+    p.row = known->front();
     auto stored = on_main([&](Client& client) -> Done {
       if (auto r = select(client, *p.box); !r) return r;
       const auto wanted = permitted(*p.box, mail::FlagSet(0, p.delivery->flags.keywords()));

@@ -391,16 +391,34 @@ Result<std::string> ImapDestination::set_flags(const std::string& directory, con
   auto uid = uid_of(**box, copy);
   if (!uid) return uid.error();
   const auto wanted = permitted(**box, flags);
-  if (const auto more = wanted.minus(*now); !more.empty()) (*box)->stores[{true, more.wire()}].add(*uid);
-  if (const auto less = now->minus(flags); !less.empty()) (*box)->stores[{false, less.wire()}].add(*uid);
+  const auto store = [&](bool add, mail::FlagSet change) {
+    if (change.empty()) return;
+    auto& pending = (*box)->stores[{add, change.wire()}];
+    pending.flags = std::move(change);
+    pending.uids.add(*uid);
+  };
+  store(true, wanted.minus(*now));
+  store(false, now->minus(flags));
   return words_of(*uid, wanted);
 }
 
-Done ImapDestination::store_flags(Client& client, const std::string& uids, bool add, const std::string& flags) {
-  auto status = client.command(imap::UidStore{uids, add, flags});
+// A server refuses a STORE as a whole for one keyword that it does not take (too long, too many): then each goes by
+// itself.
+Done ImapDestination::store_flags(Client& client, const std::string& uids, bool add, const mail::FlagSet& flags) {
+  const auto store = [&](const mail::FlagSet& part) { return client.command(imap::UidStore{uids, add, part.wire()}); };
+  auto status = store(flags);
   if (!status) return status.error();
   // RFC 2180 §4.2: NO for messages that are gone is usual, and those that are there were changed.
-  if (status->condition != Condition::Bad) return done();
+  const bool alone = flags.keywords().empty() || (flags.keywords().size() == 1 && flags.system_bits() == 0);
+  if (status->condition != Condition::Ok && !alone && imap::plea_of(*status).plea == imap::Plea::None) {
+    if (flags.system_bits() != 0)
+      if (auto r = store_flags(client, uids, add, mail::FlagSet(flags.system_bits(), {})); !r) return r;
+    for (const auto& keyword : flags.keywords())
+      if (auto r = store_flags(client, uids, add, mail::FlagSet(0, {keyword})); !r) return r;
+    return done();
+  }
+  const bool refused = status->condition == Condition::No || (alone && !flags.keywords().empty());
+  if (status->condition == Condition::Ok || refused) return done();
   return Error{Scope::Service, Retry::Later, "store flags: " + status->line(), ""};
 }
 
@@ -411,9 +429,9 @@ Done ImapDestination::sync_directory(const std::string& directory) {
   auto& box = it->second;
   auto stored = on_main([&](Client& client) -> Done {
     if (auto r = select(client, box); !r) return r;
-    for (const auto& [what, uids] : box.stores)
-      for (auto rest = uids; !rest.empty();)
-        if (auto r = store_flags(client, rest.take_front(1000, 7000).wire(), what.first, what.second); !r) return r;
+    for (const auto& [what, pending] : box.stores)
+      for (auto rest = pending.uids; !rest.empty();)
+        if (auto r = store_flags(client, rest.take_front(1000, 7000).wire(), what.first, pending.flags); !r) return r;
     return done();
   });
   if (stored) box.stores.clear();
@@ -430,7 +448,7 @@ Done ImapDestination::remove(const std::string& directory, const FoundCopy& copy
   const auto set = std::to_string(uid->value);
   return on_main([&](Client& client) -> Done {
     if (auto r = select(client, **box); !r) return r;
-    if (auto r = store_flags(client, set, true, "\\Deleted"); !r) return r;
+    if (auto r = store_flags(client, set, true, mail::FlagSet::from_maildir_letters("T")); !r) return r;
     if (!has("UIDPLUS")) return done();
     auto status = client.command(imap::UidExpunge{set});
     if (!status) return status.error();

@@ -98,7 +98,11 @@ class ImapDestination final : public store::Destination {
     mail::FlagSet permanent;
     bool any_keyword = false;
     std::optional<std::vector<Candidate>> strangers;  // nullopt: nobody has looked
-    std::map<std::pair<bool, std::string>, mail::UidSet> stores;
+    struct Store {
+      mail::FlagSet flags;
+      mail::UidSet uids;
+    };
+    std::map<std::pair<bool, std::string>, Store> stores;  // for sync_directory(); by whether to add, and the flags
   };
   struct Posting;  // one message of a batch (imap_delivery.cc)
   class PostScript;
@@ -118,7 +122,7 @@ class ImapDestination final : public store::Destination {
   Done select(Client& client, Box& box, bool again = false);
   Done make(Client& client, const std::string& directory);
   [[nodiscard]] mail::FlagSet permitted(const Box& box, const mail::FlagSet& flags);
-  Done store_flags(Client& client, const std::string& uids, bool add, const std::string& flags);
+  Done store_flags(Client& client, const std::string& uids, bool add, const mail::FlagSet& flags);
   Result<mail::Uid> uid_of(Box& box, const store::FoundCopy& copy);
 
   // imap_doubt.cc

@@ -231,7 +231,7 @@ Done ImapDestination::adopt(Box& box, CopyRow& row, Uid uid, const mail::FlagSet
   if (!wanted.empty()) {
     auto stored = on_main([&](Client& client) -> Done {
       if (auto r = select(client, box); !r) return r;
-      return store_flags(client, std::to_string(uid.value), true, wanted.wire());
+      return store_flags(client, std::to_string(uid.value), true, wanted);
     });
     if (!stored) return stored;
   }

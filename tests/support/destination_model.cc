@@ -129,6 +129,10 @@ class DestinationModelConnection final : public net::Transport {
       out_ += tag + " NO [TRYCREATE] no such mailbox\r\n";
       return;
     }
+    if (refuses(flags)) {
+      out_ += tag + " NO [CANNOT] keyword\r\n";
+      return;
+    }
     HeldMessage held{box->second.next_uid++, message, flags, date.value_or(0), 0};
     if (answer.starts_with("late ")) held.shown_from = model_.clock.unix_seconds() + std::stol(answer.substr(5));
     box->second.messages.push_back(held);
@@ -142,6 +146,9 @@ class DestinationModelConnection final : public net::Transport {
           "done\r\n";
   }
 
+  [[nodiscard]] bool refuses(const mail::FlagSet& flags) const {
+    return !model_.refused_keyword.empty() && flags.has(model_.refused_keyword);
+  }
   [[nodiscard]] bool shown(const HeldMessage& m) const { return m.shown_from <= model_.clock.unix_seconds(); }
   void say(const std::string& line) { out_ += line + "\r\n"; }
 
@@ -177,7 +184,7 @@ class DestinationModelConnection final : public net::Transport {
     if (verb == "SELECT" || verb == "EXAMINE") return select(take_word(rest));
     if (verb == "UID FETCH") fetch(rest);
     if (verb == "UID SEARCH") search(rest);
-    if (verb == "UID STORE") store(rest);
+    if (verb == "UID STORE") return store(rest);
     if (verb == "UID EXPUNGE") {
       const auto set = take_word(rest);
       std::erase_if(box_->messages, [&](const HeldMessage& m) {
@@ -232,12 +239,14 @@ class DestinationModelConnection final : public net::Transport {
       say(line + ")");
     }
   }
-  void store(std::string_view rest) {
+  std::string store(std::string_view rest) {
     const auto set = take_word(rest);
     const bool add = take_word(rest).starts_with('+');
     const auto flags = flags_in(take_word(rest));
+    if (add && refuses(flags)) return "NO [CANNOT] keyword";
     for (auto& m : box_->messages)
       if (in_set(set, m.uid, highest())) m.flags = add ? m.flags.united(flags) : m.flags.minus(flags);
+    return "OK done";
   }
 
   DestinationModel& model_;

@@ -38,6 +38,7 @@ class DestinationModel {
   const Clock& clock;
   std::string capabilities = "IMAP4rev1 UIDPLUS LITERAL+ CREATE-SPECIAL-USE";
   std::string permanent_flags = "\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*";
+  std::string refused_keyword;  // APPEND and STORE with it among others are refused as a whole
   std::map<std::string, HeldMailbox> mailboxes;
   // Asked before an APPEND that has come whole is carried out: "" carries on; "lose" closes without storing, "store"
   // stores and closes, "late N" stores, shows it N seconds from now and closes; everything else is the tagged reply.

@@ -230,18 +230,59 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("append: a keyword that is refused takes no other flag with it, wherever the line or the process is cut") {
+  std::string capabilities;
+  const auto through = [&](const std::function<void(AccountScene&)>& mishap) {
+    AccountScene scene;
+    scene.account.capabilities = capabilities;
+    scene.account.refused_keyword = "unwanted";
+    scene.inbox->deliver(letter("a"), flags({"\\Seen", "$Junk", "unwanted", "work"}), kDate);
+    scene.inbox->deliver(letter("b"), flags({"unwanted"}), kDate);
+    mishap(scene);
+    const bool crashed = scene.run().crashed;
+    scene.account.on_octets = {};
+    CHECK(scene.haul() <= 2);
+    const auto& there = scene.account.mailboxes["INBOX"].messages;
+    REQUIRE(there.size() == 2);
+    CHECK(there[0].flags == flags({"\\Seen", "$Junk", "work"}));
+    CHECK(there[1].flags.empty());
+    return std::tuple(crashed, scene.account.from_client, scene.account.to_client);
+  };
+  for (const auto* variant : {"IMAP4rev1 UIDPLUS LITERAL+", "IMAP4rev1"}) {
+    CAPTURE(capabilities = variant);
+    bool crashed = true;
+    for (std::size_t at = 1; crashed; ++at) {
+      CAPTURE(at);
+      std::size_t n = 0;
+      crashed = std::get<bool>(through([&](AccountScene& scene) {
+        scene.account.on_octets = [&] {
+          if (++n == at) throw Crash{};
+        };
+      }));
+    }
+    const auto [_, up, down] = through([](AccountScene&) {});
+    for (std::size_t at = 0; at < up + down; at += step()) {
+      CAPTURE(at);
+      through([&, up = up](AccountScene& scene) {
+        (at < up ? scene.account.cut_client : scene.account.cut_server) = at < up ? at : at - up;
+      });
+    }
+  }
+}
+
 TEST_CASE("append: a long message goes straight through, and what is cut of it is nowhere") {
   const std::string wire = letter("long", std::string(700'000, 'x') + "\r\n");
   for (const std::size_t cut : {SIZE_MAX, std::size_t{50}, std::size_t{300'000}, wire.size(), wire.size() + 90}) {
     CAPTURE(cut);
     AccountScene scene;
     scene.account.cut_client = cut;
+    scene.account.refused_keyword = "unwanted";
     std::size_t most = 0;
     for (int tries = 0; tries < 2; ++tries) {
       auto destination = collector::ImapDestination::open(scene.how(), scene.book);
       REQUIRE(destination);
       auto& at = **destination;
-      store::Announced announced{wire.size(), {}, kDate, flags({"\\Seen"})};
+      store::Announced announced{wire.size(), {}, kDate, flags({"\\Seen", "work", "unwanted"})};
       auto incoming = at.receive("INBOX", &announced);
       REQUIRE(incoming);
       bool written = true;
@@ -254,7 +295,8 @@ TEST_CASE("append: a long message goes straight through, and what is cut of it i
       if (!written) continue;
       REQUIRE(incoming->finish());
       std::vector<std::pair<std::string, store::Delivery>> batch;
-      batch.emplace_back("INBOX", store::Delivery{*std::move(incoming), {}, kDate, flags({"\\Seen"})});
+      batch.emplace_back("INBOX",
+                         store::Delivery{*std::move(incoming), {}, kDate, flags({"\\Seen", "work", "unwanted"})});
       auto names = at.deliver(batch);
       REQUIRE(names);
       if (!names->front().empty()) break;
@@ -262,6 +304,7 @@ TEST_CASE("append: a long message goes straight through, and what is cut of it i
     CHECK(scene.account.appends == 1);
     REQUIRE(scene.account.mailboxes["INBOX"].messages.size() == 1);
     CHECK(scene.account.mailboxes["INBOX"].messages.front().wire == wire);
+    CHECK(scene.account.mailboxes["INBOX"].messages.front().flags == flags({"\\Seen", "work"}));
   }
 }
 
