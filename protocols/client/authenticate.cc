@@ -37,6 +37,10 @@ class ImapSpeaker {
   [[nodiscard]] static bool let_in(const Answer& answer) { return answer.status.condition == Condition::Ok; }
   [[nodiscard]] bool other_way_may_work(const Answer& answer) const;
   [[nodiscard]] static bool about_token(const Answer& answer) { return answer.status.condition == Condition::No; }
+  [[nodiscard]] bool unreasoned(const Answer& answer) const {
+    return answer.status.condition == Condition::No && answer.status.code.empty() && answer.said.empty() &&
+           refused(answer).retry != Retry::Later;
+  }
   [[nodiscard]] Error refused(const Answer& answer) const {
     return login_refused(answer.status, account_, answer.said, self_.who.token);
   }

@@ -63,6 +63,7 @@ class Exchange {
 //   Error no_way()                          why there is none
 //   Result<Answer> attempt(way)             one login; an Error ends it all
 //   bool let_in(answer), other_way_may_work(answer), about_token(answer)
+//   bool unreasoned(answer)                 refused without a reason: perhaps what it keeps cannot be checked this way
 //   Error refused(answer)                   what the refusal means
 // about_token(): the refusal may be one of the token, rather than of the command.
 template <class Speaker>
@@ -89,11 +90,19 @@ class Authentication {
   Done try_all() {
     const std::vector<std::string> all = speaker_.ways();
     token_refused_ = false;
+    const auto in_clear = [](std::string_view way) { return !way.starts_with("SCRAM") && way != "CRAM-MD5"; };
+    bool proofs_fail = false;
     for (std::size_t i = 0; i < all.size(); ++i) {
+      if (proofs_fail && !in_clear(all[i])) continue;
       auto answer = speaker_.attempt(all[i]);
       if (!answer) return answer.error();
       if (speaker_.let_in(*answer)) return done();
       if (i + 1 < all.size() && speaker_.other_way_may_work(*answer)) continue;
+      // GNU mailutils offers SCRAM for passwords of which it has only a hash, and refuses every proof.
+      if (!in_clear(all[i]) && in_clear(all.back()) && speaker_.unreasoned(*answer)) {
+        proofs_fail = true;
+        continue;
+      }
       Error error = speaker_.refused(*answer);
       token_refused_ = account_.token && speaker_.about_token(*answer) && error.retry != Retry::Later;
       return error;

@@ -39,6 +39,7 @@ class Pop3Speaker {
   [[nodiscard]] static bool let_in(const Answer& answer) { return answer.status.ok; }
   [[nodiscard]] static bool other_way_may_work(const Answer& answer);
   [[nodiscard]] static bool about_token(const Answer&) { return true; }
+  [[nodiscard]] static bool unreasoned(const Answer&) { return false; }  // most servers give no reason
   [[nodiscard]] Error refused(const Answer& answer) const;
 
  private:
