@@ -226,7 +226,14 @@ Done ImapDestination::make(Client& client, const std::string& directory) {
 Done ImapDestination::create(const std::string& directory) {
   const std::lock_guard lock(mutex_);
   if (directory == "INBOX" || there_.contains(directory)) return done();
-  return on_main([&](Client& client) { return make(client, directory); });
+  std::optional<Error> refused;
+  auto made = on_main([&](Client& client) -> Done {
+    auto outcome = make(client, directory);
+    if (outcome || outcome.error().scope != Scope::Mailbox) return outcome;
+    refused = outcome.error().in("the destination");
+    return done();
+  });
+  return refused ? Done(*refused) : made;
 }
 
 // Whether a mailbox is subscribed is a convenience: a refusal stops nothing.

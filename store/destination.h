@@ -124,7 +124,7 @@ class Destination {
   // components become harmless and distinct names. Pure.
   [[nodiscard]] virtual std::string directory_name(std::span<const std::string> components) const = 0;
   [[nodiscard]] virtual std::optional<std::vector<std::string>> components_of(std::string_view directory) const = 0;
-  // Makes the mailbox, durably, unless it is there.
+  // Makes the mailbox, durably, unless it is there. Scope::Mailbox: this one cannot be, others can.
   virtual Done create(const std::string& directory) = 0;
   virtual Done subscribe(std::span<const std::vector<std::string>> mailboxes) = 0;
 

@@ -170,8 +170,12 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   // What may be a known mailbox under another name waits: taken for a new one, all of it would come once more.
   std::erase_if(mailboxes, [&](const SourceMailbox& m) {
     const bool waits = std::ranges::find(undecided_, m.raw_name) != undecided_.end();
-    if (waits)
-      tell(Trouble{mail::display_name(m.raw_name) + ": cannot tell whether it was renamed; left for the next run"});
+    if (waits) {
+      auto& report = left_out_.emplace_back();
+      report.name = mail::display_name(m.raw_name);
+      report.error = "the server does not show whether it is a known mailbox under another name";
+      tell(Trouble{report.name + ": cannot tell whether it was renamed; left for the next run"});
+    }
     return waits;
   });
   works_.reserve(mailboxes.size());
@@ -193,6 +197,7 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   }
   if (auto released = release(); !released) return released;
   if (auto placed = place_new_mailboxes(newcomers); !placed) return placed;
+  leave_out_refused();
   if (auto opened = open_names(); !opened) return opened;
   for (auto& work : works_) {
     work.report.destination = work.row.destination;
@@ -202,6 +207,16 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   }
   tell(seen);
   return done();
+}
+
+// Without a place there is nothing to be done; the next run tries again.
+void Engine::leave_out_refused() {
+  for (const auto& work : works_)
+    if (!work.report.error.empty()) {
+      tell(MailboxFailed{work.report.name, work.report.error});
+      left_out_.push_back(work.report);
+    }
+  std::erase_if(works_, [](const Work& work) { return !work.report.error.empty(); });
 }
 
 Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
@@ -221,13 +236,17 @@ Done Engine::place_new_mailboxes(const std::vector<Work*>& newcomers) {
       if (work->source.subscribed) subscriptions.push_back(std::move(placing.components));
     }
   if (settings_.dry_run) return done();
-  for (const auto* work : newcomers)
-    if (auto made = context_.destination->create(work->row.destination); !made) return made;
+  for (auto* work : newcomers) {
+    auto made = context_.destination->create(work->row.destination);
+    if (!made && made.error().scope != Scope::Mailbox) return made;
+    if (!made) work->report.error = made.error().what;
+  }
   if (!subscriptions.empty())
     if (auto subscribed = context_.destination->subscribe(subscriptions); !subscribed) return subscribed;
   auto transaction = context_.ledger->begin();
   if (!transaction) return transaction.error();
   for (auto* work : newcomers) {
+    if (!work->report.error.empty()) continue;
     auto row = transaction->add_mailbox(account_.id, work->row);
     if (!row) return row.error();
     work->row = *std::move(row);
@@ -393,12 +412,7 @@ Report Engine::report() {
     out.mailboxes.push_back(work.report);
   }
   out.budget = budget(out.sum, rows);
-  for (const auto& name : undecided_) {
-    MailboxReport waits;
-    waits.name = mail::display_name(name);
-    waits.error = "the server does not show whether it is a known mailbox under another name";
-    out.mailboxes.push_back(std::move(waits));
-  }
+  out.mailboxes.insert(out.mailboxes.end(), left_out_.begin(), left_out_.end());
   return out;
 }
 

@@ -38,6 +38,7 @@ class Engine {
   Done open_account();
   Done lay_out(std::vector<SourceMailbox> mailboxes);
   Done place_new_mailboxes(const std::vector<Work*>& newcomers);
+  void leave_out_refused();
   std::string free_directory(std::vector<std::string> components, bool shared,
                              std::map<std::string, bool>& taken) const;
   Result<bool> needs_work(Work& work);
@@ -169,6 +170,7 @@ class Engine {
   bool laid_out_ = false;
   std::map<std::string, std::string> renamed_;  // raw name now, name before
   std::vector<std::string> undecided_;          // raw names: perhaps new, perhaps a known mailbox renamed
+  std::vector<MailboxReport> left_out_;         // those, and the ones that the destination has no place for
   std::vector<std::string> unlisted_;           // mailboxes of the ledger that the server did not list
   std::size_t failures_in_a_row_ = 0;
   Patience patience_;

@@ -37,7 +37,13 @@ Done Engine::fetch(Group group) {
   Arrivals arrivals(allowance_);
   for (auto& work : group) {
     if (!work.observed || work.todo.deliver.empty()) continue;
-    if (auto made = context_.destination->create(work.row.destination); !made) return made;
+    if (auto made = context_.destination->create(work.row.destination); !made) {
+      if (made.error().scope != Scope::Mailbox) return made;
+      work.report.error = made.error().what;
+      work.clean = false;
+      tell(MailboxFailed{work.report.name, work.report.error});
+      continue;
+    }
     auto doubts = doubtful(work);
     if (!doubts) return doubts.error();
     arrivals.want(static_cast<std::size_t>(&work - works_.data()), {work.row.id,

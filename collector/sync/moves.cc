@@ -130,7 +130,8 @@ Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch)
   const auto& copy = copies->front();
   auto flags = context_.destination->flags_of(placement.directory, copy);
   if (!flags) return flags.error();
-  if (auto made = context_.destination->create(to.row.destination); !made) return made.error();
+  if (auto made = context_.destination->create(to.row.destination); !made)
+    return made.error().scope == Scope::Mailbox ? Result<bool>(false) : made.error();
   auto incoming = context_.destination->receive(to.row.destination);
   if (!incoming) return incoming.error();
   Done written = done();

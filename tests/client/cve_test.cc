@@ -81,13 +81,13 @@ std::string heard(const std::string& answers) {
 
 }  // namespace
 
-TEST_CASE("cve_2020_14093, cve_2021_22946: PREAUTH and a missing STARTTLS do not lead round TLS") {
+TEST_CASE("D60 cve_2020_14093, cve_2021_22946: PREAUTH and a missing STARTTLS do not lead round TLS") {
   CHECK(has(refused_in_clear("S: * PREAUTH [CAPABILITY IMAP4rev1] welcome\n"), "PREAUTH"));
   CHECK(has(refused_in_clear("S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\nC: $s STARTTLS\nS: $s BAD unknown\n"),
             "does not start TLS"));
 }
 
-TEST_CASE("cve_2020_14954, cve_2020_15953, cve_2021_22947: what stands behind the OK to STARTTLS is not believed") {
+TEST_CASE("D60 cve_2020_14954, cve_2020_15953, cve_2021_22947: what stands behind the OK to STARTTLS is not believed") {
   CHECK(refused_in_clear("S: * OK hi\nC: $s STARTTLS\nS: $s OK go\nS: * CAPABILITY IMAP4rev1 AUTH=PLAIN\n") != "");
   CHECK(refused_in_clear("S: * OK hi\nC: $s STARTTLS\nS: $s OK go\nS: * PREAUTH evil\n") != "");
 }

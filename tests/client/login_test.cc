@@ -49,7 +49,7 @@ TEST_CASE("login is one round trip when the greeting lists capabilities") {
   }
 }
 
-TEST_CASE("capabilities are asked for only where they were not said") {
+TEST_CASE("D60 capabilities are asked for only where they were not said") {
   SUBCASE("not in the greeting") {
     InMemory memory(
         "S: * OK ready\nC: $a CAPABILITY\nS: * CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN\nS: $a OK\n"
@@ -80,7 +80,7 @@ TEST_CASE("capabilities are asked for only where they were not said") {
   }
 }
 
-TEST_CASE("AUTHENTICATE PLAIN without SASL-IR waits for the server") {
+TEST_CASE("D60 AUTHENTICATE PLAIN without SASL-IR waits for the server") {
   InMemory memory("S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\nC: $a AUTHENTICATE PLAIN\nS: +\nC: " + kPlain +
                   "\nS: $a OK [CAPABILITY IMAP4rev1] in\neof");
   REQUIRE_MESSAGE(memory.client, memory.client.error().what);
@@ -113,7 +113,7 @@ TEST_CASE("LOGIN where PLAIN is not offered, not understood or not possible") {
   }
 }
 
-TEST_CASE("LOGIN first for user names with a backslash or a slash") {
+TEST_CASE("D60 LOGIN first for user names with a backslash or a slash") {
   auto account = account_at(993);
   account.user = "DOM\\me";
   InMemory memory(
@@ -180,7 +180,7 @@ TEST_CASE("a server that repeats the password does not get it into the error") {
   CHECK(has(refused_login("* BYE hunter2 hunter2").what, "*** ***"));
 }
 
-TEST_CASE("LOGINDISABLED") {
+TEST_CASE("D60 LOGINDISABLED") {
   const Error error = refused("S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=XOAUTH2] hi\neof");
   CHECK(error.retry == Retry::AfterUserAction);
   CHECK(has(error.what, "LOGINDISABLED"));

@@ -128,7 +128,8 @@ TEST_CASE("news is told, the same number said again is none") {
   CHECK(server.dones == 2);
 }
 
-TEST_CASE("IDLE is begun anew within 29 minutes, and a server that does not answer is left for another connection") {
+TEST_CASE(
+    "B39 IDLE is begun anew within 29 minutes, and a server that does not answer is left for another connection") {
   Server* self = nullptr;
   Server server(waits(self));
   self = &server;
@@ -159,6 +160,24 @@ TEST_CASE(
   CHECK(stage.until([&] { return server.dones > 0; }, seconds(30)) >= 0);
 }
 
+TEST_CASE("B39 news before the server's '+', and a server that has too much to tell") {
+  Server server(
+      [&](test::Stream& stream, const std::string& tag, std::size_t n) {
+        server.last_tag = tag;
+        stream.write(n == 1 ? "* 2 EXISTS\r\n+ waiting\r\n" : "+ waiting\r\n");
+        if (n == 2) stream.write("* OK [NOTIFICATIONOVERFLOW] too much\r\n");  // RFC 5465 §5.8: it tells nothing more
+      },
+      "IMAP4rev1 SASL-IR AUTH=PLAIN IDLE NOTIFY");
+  Stage stage(server);
+  stage.watcher.want(1, false);
+  REQUIRE(Stage::soon([&] { return stage.mail == 1; }));
+  const int before = stage.other;
+  CHECK(server.loopback.connections() == 1);
+  stage.clock.pass(seconds(28 * 60));
+  REQUIRE(stage.until([&] { return server.loopback.connections() == 2; }, seconds(600)) >= 0);
+  CHECK(Stage::soon([&] { return stage.other > before; }));  // what came in between is looked for
+}
+
 TEST_CASE("a server that ends every IDLE at once is not asked for ever") {
   Server server([](test::Stream& stream, const std::string& tag, std::size_t) {
     stream.write("+ waiting\r\n" + tag + " OK that was it\r\n");
@@ -170,7 +189,7 @@ TEST_CASE("a server that ends every IDLE at once is not asked for ever") {
   CHECK(stage.until([&] { return server.loopback.connections() > 1; }, seconds(3600)) == -1);
 }
 
-TEST_CASE("a server that keeps closing is asked more and more rarely") {
+TEST_CASE("B39 a server that keeps closing is asked more and more rarely") {
   Server server([](test::Stream& stream, const std::string&, std::size_t) {
     stream.write("* BYE enough\r\n");
     stream.close();
@@ -202,7 +221,7 @@ TEST_CASE("a server that can do neither is asked again after a day; an account t
   CHECK(Stage::soon([&] { return server.loopback.connections() == 2; }));
 }
 
-TEST_CASE("who keeps silent about mail that polls find is not believed for a while") {
+TEST_CASE("B39 who keeps silent about mail that polls find is not believed for a while") {
   Server* self = nullptr;
   Server server(waits(self));
   self = &server;

@@ -124,7 +124,7 @@ class DestinationModelConnection final : public net::Transport {
       out_ += tag + " " + answer + "\r\n";
       return;
     }
-    const auto box = model_.mailboxes.find(name);
+    const auto box = find(name);
     if (box == model_.mailboxes.end()) {
       out_ += tag + " NO [TRYCREATE] no such mailbox\r\n";
       return;
@@ -167,15 +167,20 @@ class DestinationModelConnection final : public net::Transport {
     if (verb == "CAPABILITY") say("* CAPABILITY " + model_.capabilities);
     if (verb == "LIST") {
       take_word(rest);
+      const auto entry = [&](const std::string& attributes, const std::string& name) {
+        say("* LIST (" + attributes + ") \"" + model_.delimiter + "\" \"" + name + "\"");
+      };
       if (take_word(rest).empty()) {
-        say("* LIST (\\Noselect) \"/\" \"\"");
+        entry("\\Noselect", "");
         return "OK done";
       }
-      for (const auto& [name, box] : model_.mailboxes) say("* LIST (" + box.special_use + ") \"/\" \"" + name + "\"");
+      for (const auto& [name, box] : model_.mailboxes) entry(box.special_use, name);
     }
     if (verb == "CREATE") {
       const auto name = take_word(rest);
-      if (model_.mailboxes.contains(name)) return "NO [ALREADYEXISTS] it exists";
+      if (const auto answer = model_.on_create ? model_.on_create(name) : ""; !answer.empty()) return answer;
+      if (!name.starts_with(model_.prefix)) return "NO not in your namespace";
+      if (find(name) != model_.mailboxes.end()) return "NO Mailbox already exists";
       auto use = take_word(rest);
       std::erase_if(use, [](char c) { return c == '(' || c == ')'; });
       model_.mailboxes[name].special_use = use.starts_with("USE ") ? use.substr(4) : "";
@@ -191,12 +196,18 @@ class DestinationModelConnection final : public net::Transport {
         return in_set(set, m.uid, highest()) && m.flags.has(mail::SystemFlag::Deleted);
       });
     }
+    if (verb == "NAMESPACE") say("* NAMESPACE ((\"" + model_.prefix + "\" \"" + model_.delimiter + "\")) NIL NIL");
     if (verb == "LOGOUT") say("* BYE bye");
     return "OK done";
   }
 
+  [[nodiscard]] std::map<std::string, HeldMailbox>::iterator find(const std::string& name) {
+    return std::ranges::find_if(model_.mailboxes, [&](const auto& box) {
+      return model_.fold_case ? equal_ignoring_case(box.first, name) : box.first == name;
+    });
+  }
   std::string select(const std::string& name) {
-    const auto it = model_.mailboxes.find(name);
+    const auto it = find(name);
     box_ = nullptr;
     if (it == model_.mailboxes.end()) return "NO [NONEXISTENT] no such mailbox";
     box_ = &it->second;

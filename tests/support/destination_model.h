@@ -38,6 +38,11 @@ class DestinationModel {
   const Clock& clock;
   std::string capabilities = "IMAP4rev1 UIDPLUS LITERAL+ CREATE-SPECIAL-USE";
   std::string permanent_flags = "\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*";
+  std::string prefix;  // what every name but INBOX has to begin with, told by NAMESPACE
+  char delimiter = '/';
+  bool fold_case = false;  // "Work" and "WORK" are one mailbox
+  // Asked before a CREATE is carried out: "" carries on; everything else is the tagged reply.
+  std::function<std::string(const std::string& mailbox)> on_create;
   std::string refused_keyword;  // APPEND and STORE with it among others are refused as a whole
   std::map<std::string, HeldMailbox> mailboxes;
   // Asked before an APPEND that has come whole is carried out: "" carries on; "lose" closes without storing, "store"

@@ -105,6 +105,63 @@ TEST_CASE("append: another UIDVALIDITY at the destination doubles nothing") {
   CHECK(scene.account.appends == 4);
 }
 
+TEST_CASE("scenario 57: a mailbox that is there in another case, one in a namespace, one that cannot be made") {
+  AccountScene scene;
+  auto& work = scene.source.mailboxes.emplace_back();
+  work.name = "Work";
+  work.deliver(letter("w"), flags({"\\Seen"}), kDate);
+  const auto appended = [&](const std::string& to) { return std::ranges::count(scene.account.said, "APPEND " + to); };
+  SUBCASE("another case") {
+    scene.account.fold_case = true;
+    scene.account.mailboxes["WORK"];
+    scene.clean();
+    CHECK(scene.account.mailboxes["WORK"].messages.size() == 1);
+    CHECK(scene.account.mailboxes.size() == 2);
+  }
+  SUBCASE("INBOX.") {
+    auto& below = scene.source.mailboxes.emplace_back();
+    below.name = "Work/Sub.Sub";
+    below.deliver(letter("s"), {}, kDate);
+    scene.account.capabilities += " NAMESPACE";
+    scene.account.prefix = "INBOX.";
+    scene.account.delimiter = '.';
+    scene.clean();
+    CHECK(scene.account.mailboxes["INBOX.Work"].messages.size() == 1);
+    CHECK(scene.account.mailboxes["INBOX.Work.Sub_Sub"].messages.size() == 1);
+    scene.clean();
+    CHECK(scene.account.appends == 2);
+  }
+  SUBCASE("cannot be made") {
+    fill(scene);
+    bool refuses = true;
+    scene.account.on_create = [&](const std::string&) { return refuses ? "NO [CANNOT] no such names here" : ""; };
+    const auto ending = scene.run();
+    REQUIRE(ending.report);
+    CHECK(ending.report->error.empty());
+    CHECK_FALSE(ending.report->complete());
+    CHECK(ending.report->sum.delivered == 3);
+    REQUIRE(ending.report->mailboxes.size() == 2);
+    CHECK(ending.report->mailboxes.back().name == "Work");
+    CHECK(ending.report->mailboxes.back().error.find("no such names here") != std::string::npos);
+    CHECK(appended("Work") == 0);
+    refuses = false;
+    CHECK(scene.clean().sum.delivered == 1);
+    CHECK(scene.whole() == "");
+  }
+  SUBCASE("cannot be made again") {
+    scene.clean();
+    scene.account.mailboxes.erase("Work");
+    work.deliver(letter("x"), {}, kDate);
+    scene.inbox = &scene.source.mailboxes.front();
+    fill(scene);
+    scene.account.on_create = [&](const std::string&) { return "NO [CANNOT] no such names here"; };
+    const auto ending = scene.run();
+    REQUIRE(ending.report);
+    CHECK(ending.report->sum.delivered == 3);
+    CHECK_FALSE(ending.report->complete());
+  }
+}
+
 TEST_CASE("append: no such mailbox, no room, too big, keywords that are not taken") {
   AccountScene scene;
   SUBCASE("TRYCREATE") {
