@@ -189,6 +189,7 @@ Result<MailboxView> ModelSource::look(const ObserveRequest& request) {
       view.vanished.add(box->messages[server_.luck_() % box->messages.size()].uid);
   }
   for (const auto& message : box->messages) {
+    if (hiding && box->hides_flags && box->hidden.contains(message.uid.value)) continue;
     const bool asked = request.floor.value <= 1 || request.beyond || message.uid < request.floor;
     const bool changed = !server_.traits.condstore || !request.modseq || message.modseq > request.modseq->value;
     if (request.flags_of && !request.modseq && !request.flags_of->contains(message.uid)) continue;

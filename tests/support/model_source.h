@@ -69,6 +69,7 @@ struct ModelMailbox {
   int lying_answers = 0;           // … so many times
   std::set<std::uint32_t> hidden;  // left out of lists …
   int hiding_answers = 0;          // … so many times
+  bool hides_flags = false;        // … and the flags, too
   int refusals = 0;                // EXAMINE is refused so many times
 };
 

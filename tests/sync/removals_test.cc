@@ -120,6 +120,8 @@ TEST_CASE("engine: one that comes back while another goes is no clean exchange")
 
 TEST_CASE("removals: a message that the server shows again when it is asked for loses no copy") {
   Removing scene(OnSourceDelete::Remove);
+  SUBCASE("its flags come") {}
+  SUBCASE("nothing tells of it") { scene.inbox->hides_flags = true; }
   scene.deliver(3);
   scene.clean();
   const auto kept = *scene.inbox->find(mail::Uid{2});
@@ -145,6 +147,33 @@ TEST_CASE("removals: a list that contradicts EXISTS removes nothing") {
   CHECK(scene.run_process().report);
   CHECK(scene.files() == 3);
   CHECK(scene.clean().mailboxes.at(0).removed == 1);
+}
+
+TEST_CASE("removals: not by a list that contradicts EXISTS either when the grace period ends") {
+  Removing scene(OnSourceDelete::Remove);
+  scene.deliver(3);
+  scene.clean();
+  scene.expunge(2, 2);
+  scene.run_after(0);
+  scene.inbox->exists_lie = 1;
+  scene.inbox->lying_answers = 100;
+  scene.clock.now += 8 * kDay;
+  CHECK(scene.run_process().report);
+  CHECK(scene.files() == 3);
+  scene.inbox->lying_answers = 0;
+  CHECK(scene.clean().mailboxes.at(0).removed == 1);
+}
+
+TEST_CASE("removals: the fuse counts what vanished in the whole grace period, whatever was done with the copies") {
+  for (const auto what : {OnSourceDelete::Flag, OnSourceDelete::Remove}) {
+    Removing scene(what);
+    scene.deliver(300);
+    scene.clean();
+    scene.expunge(1, 40);
+    CHECK(scene.run_after(0).mailboxes.at(0).held.empty());
+    scene.expunge(41, 61);
+    CHECK(scene.run_after(3 * kDay).mailboxes.at(0).held == "61 of 300 messages vanished");
+  }
 }
 
 TEST_CASE("removals: what its owner removed stays removed, what its owner flagged goes all the same") {
@@ -391,6 +420,34 @@ TEST_CASE("removals: a run that dies anywhere loses nothing and leaves nothing h
             }
   MESSAGE(points << " deaths");
   CHECK(points > 200);
+}
+
+TEST_CASE("removals: one that was cut off before UIDVALIDITY changed is not taken for its owner's") {
+  for (const bool after : {false, true}) {
+    bool died = true;
+    for (std::uint64_t n = 1; died; ++n) {
+      CAPTURE(after);
+      CAPTURE(n);
+      Removing scene(OnSourceDelete::Remove, 0);
+      scene.deliver(4);
+      scene.clean();
+      const auto second = *scene.inbox->find(mail::Uid{2});
+      scene.expunge(2, 2);
+      scene.state.die_at_commit(n, after,
+                                [&] { scene.fs.die_at(scene.fs.effects() + 1, MemoryFileSystem::Death::Errors); });
+      (void)scene.run_process();
+      died = scene.state.dead();
+      if (died) scene.state.close();
+      scene.state.die_at_commit(0, false, {});
+      scene.fs.die_at(0);
+      scene.fs.restart();
+      scene.restore(second);
+      std::mt19937_64 luck(n);
+      scene.inbox->renumber(luck);
+      scene.clean();
+      CHECK(scene.copies() == "m1 -, m2 -, m3 -, m4 -");
+    }
+  }
 }
 
 }  // namespace

@@ -116,6 +116,25 @@ TEST_CASE("rename: the same UIDVALIDITY and UIDs alone are no evidence") {
   CHECK(scene.in(".Other") == ".Other: 5");
 }
 
+TEST_CASE("rename: a mailbox that shares half of its messages with one that is gone is another") {
+  for (const std::uint64_t validity : {7U, 8U}) {
+    CAPTURE(validity);
+    Renaming scene;
+    auto& work = scene.box("Work", 10, 7);
+    scene.clean();
+    const auto old = work.messages;
+    std::erase_if(scene.server.mailboxes, [](const ModelMailbox& m) { return m.name == "Work"; });
+    auto& other = scene.box("Other", 0, validity);
+    for (int i = 0; i < 10; ++i)
+      other.deliver(i % 2 == 0 ? old[static_cast<std::size_t>(i)].wire : letter("other" + std::to_string(i)), {},
+                    kDate + i);
+    const auto report = scene.clean();
+    CHECK(scene.of(report, "Other").renamed_from.empty());
+    CHECK(scene.in(".Other") == ".Other: 10");
+    CHECK(scene.in(".Work") == ".Work: 10");
+  }
+}
+
 TEST_CASE("rename: a mailbox deleted and made anew keeps the old copies and gets the new mail") {
   Renaming scene;
   scene.box("Work", 5, 7);
