@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Small: the peak memory of the first collection of one large mailbox, and of one huge message."""
+import hashlib
 import json
 import os
 import subprocess
+import unittest
 
 from dovecot import hand_over
 from harness import MAILHAUL, WHOLE, World, environment, main
@@ -52,6 +54,33 @@ class MemoryTest(World):
         self.assertLessEqual(self.peak("huge"), LIMIT)
         stored = [path.stat().st_size for path in (self.mail / "cur").iterdir()]
         self.assertEqual(stored, [size - 2 - 1000 * thousands])  # line ends are LF on disk
+
+    @unittest.skipUnless(WHOLE, "10 GiB of disk; set MAILHAUL_WHOLE")
+    def test_d53_five_gibibytes(self):
+        """More than 32 bits can say: byte for byte, in the same memory."""
+        maildir = self.server.folder / "mail" / "five"
+        block = b"0123456789" * 7 + b"\n"
+        head, thousands = b"Subject: five\n\n", (5 << 30) // len(block) // 1000 + 1
+        digest = hashlib.sha256(head)
+        with gen.MailboxWriter(str(maildir), "INBOX", 1) as mailbox:
+            path = maildir / "cur" / "five"
+            with open(path, "wb") as file:
+                file.write(head)
+                for _ in range(thousands):
+                    file.write(block * 1000)
+                    digest.update(block * 1000)
+            size = path.stat().st_size
+            name = f"{gen.BASE}.M0P1.lab,S={size},W={size + 2 + 1000 * thousands}"
+            path.rename(path.with_name(name + ":2,S"))
+            mailbox.lines.append(f"1 :{name}\n")
+            mailbox.uid = 1
+        hand_over(maildir)
+        self.server.add_user("five", maildir)
+        self.assertLessEqual(self.peak("five"), LIMIT)
+        stored = list((self.mail / "cur").iterdir())
+        self.assertEqual(len(stored), 1)
+        with open(stored[0], "rb") as file:
+            self.assertEqual(hashlib.file_digest(file, "sha256").hexdigest(), digest.hexdigest())
 
 
 if __name__ == "__main__":
