@@ -9,11 +9,11 @@ import sys
 
 # Third-party headers (by prefix) and where they may be opened: files or folders.
 DOORS = {
-    "curl/": ["protocols/net/", "protocols/http/"],
-    "openssl/": ["protocols/net/", "protocols/sasl/", "protocols/oauth2/", "protocols/mail/digest.cc", "store/secret_box.cc"],
+    "curl/": ["protocols/net/", "protocols/http/", "protocols/notify/"],
+    "openssl/": ["protocols/net/", "protocols/sasl/", "protocols/oauth2/", "protocols/notify/", "protocols/mail/digest.cc", "store/secret_box.cc"],
     "zlib.h": ["protocols/net/"],
     "sqlite3.h": ["store/sqlite/"],
-    "nlohmann/": ["collector/", "web/", "protocols/discovery/", "protocols/oauth2/"],
+    "nlohmann/": ["collector/", "web/", "protocols/discovery/", "protocols/oauth2/", "protocols/notify/"],
     "pugixml.hpp": ["protocols/discovery/autoconfig.cc"], "idn2.h": ["protocols/discovery/"],
     "qrencode.h": ["collector/authorize_command.cc"],
     "CLI/": ["collector/main.cc", "collector/completion.cc", "web/commands.cc"],

@@ -197,7 +197,11 @@ Reply Api::once(const Call& call, const Route& route) {
     return reply;
   }
   auto reply = route.handle(service_, call);
-  if (reply.status < 300) service_.remember(call.viewer, key, request, reply.status, reply.body.dump());
+  if (reply.status < 300) {
+    auto kept = reply.body;  // a secret is given out once, and kept nowhere
+    if (kept.contains("secret")) kept["secret"] = "";
+    service_.remember(call.viewer, key, request, reply.status, kept.dump());
+  }
   return reply;
 }
 

@@ -76,11 +76,12 @@ CLI::App* ServiceCommands::Impl::with_remote(CLI::App* command) {
 }
 
 void ServiceCommands::Impl::add_client_side(CLI::App& app) {
-  for (const auto& [kind, help] : {std::pair("accounts", "list, show ID, test ID, delete ID"),
-                                   std::pair("jobs",
-                                             "list, show ID, run ID, retry ID, pause ID, resume ID, cancel ID, "
-                                             "preview ID, verify ID, mailboxes ID, failed ID, delete ID"),
-                                   std::pair("runs", "list, show ID")}) {
+  for (const auto& [kind, help] :
+       {std::pair("accounts", "list, show ID, test ID, delete ID"),
+        std::pair("jobs",
+                  "list, show ID, run ID, retry ID, pause ID, resume ID, cancel ID, "
+                  "preview ID, verify ID, mailboxes ID, failed ID, delete ID"),
+        std::pair("runs", "list, show ID"), std::pair("channels", "list, show ID, test ID, delete ID")}) {
     auto* command = with_remote(app.add_subcommand(kind, "Of a running service: " + std::string(help) + "."));
     command->add_option("ACTION", words, help);
     command->add_flag("--json", json, "lists as JSON");

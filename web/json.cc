@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 #include <utility>
 
 #include "protocols/mail/digest.h"
@@ -17,6 +18,7 @@ constexpr std::array<const char*, 3> kRunKinds{"collect", "preview", "verify"};
 constexpr std::array<const char*, 6> kRunStates{"queued", "running", "complete", "incomplete", "stopped", "failed"};
 constexpr std::array<const char*, 4> kCauses{"schedule", "person", "retry", "push"};
 constexpr std::array<const char*, 5> kEventKinds{"job", "progress", "run", "account", "log"};
+constexpr std::array<const char*, 3> kChannelKinds{"webhook", "ntfy", "mail"};  // notify::Kind
 constexpr std::array<const char*, 3> kLevels{"info", "warning", "error"};
 
 template <class Names, class Value>
@@ -65,6 +67,39 @@ json to_json(const service::AccountView& view) {
 json to_json(const service::DestinationView& view) {
   return {{"id", view.row.id},       {"name", view.row.name}, {"kind", "maildir"},   {"path", view.row.path},
           {"names", view.row.names}, {"jobs", view.jobs},     {"owner", view.owner}, {"created", view.row.created}};
+}
+
+json to_json(const service::ChannelView& view) {
+  const auto& row = view.row;
+  json topics = json::array();
+  std::istringstream words(row.topics);
+  for (std::string word; words >> word;) topics.push_back(word);
+  json out{{"id", row.id},
+           {"name", row.name},
+           {"kind", name(kChannelKinds, row.kind)},
+           {"url", row.url},
+           {"topics", std::move(topics)},
+           {"everyone", row.everyone},
+           {"allow_plaintext", row.allow_plaintext},
+           {"has_secret", view.has_secret},
+           {"has_ca", !row.ca.empty()},
+           {"owner", view.owner},
+           {"created", row.created},
+           {"updated", row.updated},
+           {"version", row.version}};
+  set_if(out, "from", row.sender);
+  set_if(out, "to", row.recipient);
+  set_if(out, "told", row.told);
+  set_if(out, "error", clean(row.error));
+  set_if(out, "secret", view.made_secret);
+  return out;
+}
+
+json to_json(const service::ChannelTrial& trial) {
+  json out{{"ok", trial.ok}};
+  set_if(out, "detail", clean(trial.detail));
+  set_if(out, "advice", trial.advice);
+  return out;
 }
 
 json to_json(const service::Counts& c) {
@@ -269,6 +304,12 @@ json to_json(const service::Viewer& viewer) {
            {"csrf", viewer.csrf}};
   set_if(out, "expires", viewer.expires);
   return out;
+}
+
+std::optional<notify::Kind> channel_kind_from(const std::string& text) {
+  const auto found = std::ranges::find(kChannelKinds, text);
+  if (found == kChannelKinds.end()) return std::nullopt;
+  return static_cast<notify::Kind>(found - kChannelKinds.begin());
 }
 
 std::optional<service::JobState> job_state_from(const std::string& text) {

@@ -14,6 +14,8 @@ using nlohmann::json;
 
 json to_json(const service::AccountView& view);
 json to_json(const service::DestinationView& view);
+json to_json(const service::ChannelView& view);
+json to_json(const service::ChannelTrial& trial);
 json to_json(const service::JobView& view);
 json to_json(const service::RunView& view, bool with_report);
 json to_json(const service::MailboxView& view);
@@ -30,6 +32,7 @@ json to_json(const registry::TokenRow& row);
 json to_json(const registry::AuditRow& row);
 json to_json(const service::Viewer& viewer);
 
+std::optional<notify::Kind> channel_kind_from(const std::string& text);
 std::optional<service::JobState> job_state_from(const std::string& text);
 std::optional<store::MessageState> message_state_from(const std::string& text);
 

@@ -1,105 +1,20 @@
 #include "web/routes.h"
 
-#include <algorithm>
 #include <array>
-#include <charconv>
 #include <map>
 #include <utility>
 
+#include "web/replies.h"
+#include "web/system_routes.h"
+
 namespace mailhaul::web {
 
+using namespace replies;  // NOLINT(google-build-using-namespace): what all routes have in common
 using service::Outcome;
 using service::Refusal;
 using service::Service;
 
 namespace {
-
-Reply ok(json body, int status = 200) {
-  Reply reply;
-  reply.status = status;
-  reply.body = std::move(body);
-  return reply;
-}
-Reply nothing() {
-  Reply reply;
-  reply.status = 204;
-  return reply;
-}
-Reply tagged(json body, std::int64_t version, int status = 200) {
-  auto reply = ok(std::move(body), status);
-  reply.headers.emplace_back("ETag", "\"" + std::to_string(version) + "\"");
-  return reply;
-}
-
-template <class T>
-Reply answer(const Outcome<T>& outcome, int status = 200) {
-  if (!outcome) return problem(outcome.refusal());
-  return ok(to_json(*outcome), status);
-}
-template <class T>
-Reply versioned(const Outcome<T>& outcome, int status = 200) {
-  if (!outcome) return problem(outcome.refusal());
-  return tagged(to_json(*outcome), outcome->row.version, status);
-}
-Reply answer(const service::Accepted& outcome) { return outcome ? nothing() : problem(outcome.refusal()); }
-
-template <class T, class F>
-Reply page(const Outcome<service::PageOf<T>>& outcome, F&& convert) {
-  if (!outcome) return problem(outcome.refusal());
-  json items = json::array();
-  for (const auto& item : outcome->items) items.push_back(convert(item));
-  json body{{"items", std::move(items)}};
-  if (!outcome->next.empty()) body["next"] = outcome->next;
-  return ok(std::move(body));
-}
-
-std::string query(const Call& call, const char* name) {
-  const auto it = call.query.find(name);
-  return it == call.query.end() ? std::string() : it->second;
-}
-
-std::optional<std::int64_t> number(const std::string& text, std::int64_t low, std::int64_t high) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < low || value > high) return std::nullopt;
-  return value;
-}
-
-// What lists have in common. A cursor is a number of ours, or of the ledger ("7.1.4711").
-std::optional<Refusal> read_page(const Call& call, service::PageRequest& request) {
-  if (const auto limit = query(call, "limit"); !limit.empty()) {
-    const auto value = number(limit, 1, 500);
-    if (!value) return service::invalid("limit", "limit is 1 to 500");
-    request.limit = static_cast<std::size_t>(*value);
-  }
-  request.cursor = query(call, "cursor");
-  if (request.cursor.size() > 60 || request.cursor.find_first_not_of("0123456789.") != std::string::npos)
-    return service::invalid("cursor", "this is no cursor", "Take `next` of the page before.");
-  request.search = query(call, "search");
-  if (request.search.size() > 200) return service::invalid("search", "search is too long");
-  for (const auto& [name, into] : {std::pair("job", &request.job), std::pair("account", &request.account)})
-    if (const auto id = query(call, name); !id.empty()) {
-      const auto value = number(id, 1, INT64_MAX);
-      if (!value) return service::invalid(name, std::string(name) + " is an id");
-      *into = *value;
-    }
-  if (const auto state = query(call, "state"); !state.empty()) {
-    request.state = job_state_from(state);
-    if (!request.state) return service::invalid("state", "there is no such state");
-  }
-  return std::nullopt;
-}
-
-std::optional<Refusal> read_version(const Call& call, service::Version& version) {
-  auto text = call.header("If-Match");
-  if (text.empty() || text == "*") return std::nullopt;
-  if (text.starts_with("W/")) text.erase(0, 2);
-  std::erase(text, '"');
-  const auto value = number(text, 0, INT64_MAX);
-  if (!value) return Refusal{service::Why::Stale, "If-Match is not an ETag of this object", "Read it again."};
-  version = *value;
-  return std::nullopt;
-}
 
 // --- first start, session
 
@@ -388,75 +303,6 @@ Reply get_events(Service& service, const Call& call) {
   return reply;
 }
 
-// --- system
-
-template <class Rows>
-Reply list(const Outcome<Rows>& rows) {
-  if (!rows) return problem(rows.refusal());
-  json items = json::array();
-  for (const auto& row : *rows) items.push_back(to_json(row));
-  return ok({{"items", std::move(items)}});
-}
-
-Reply list_users(Service& service, const Call& call) { return list(service.access().users(call.viewer)); }
-Reply add_user(Service& service, const Call& call) {
-  Members m(call.body);
-  const auto name = m.text("name", 100, true, 1), role_text = m.text("role", 20, true);
-  const auto password = m.secret("password", 1000, true);
-  if (auto bad = m.complaint()) return problem(*bad);
-  const auto role = service::role_from(*role_text);
-  if (!role) return problem(service::invalid("role", "role is owner, operator or viewer"));
-  return answer(service.access().add_user(call.viewer, *name, *password, *role), 201);
-}
-Reply change_user(Service& service, const Call& call) {
-  Members m(call.body);
-  const auto role_text = m.text("role", 20);
-  service::Access::UserChange change;
-  change.password = m.secret("password", 1000);
-  change.old_password = m.secret("old_password", 1000);
-  if (auto bad = m.complaint()) return problem(*bad);
-  if (role_text) {
-    change.role = service::role_from(*role_text);
-    if (!change.role) return problem(service::invalid("role", "role is owner, operator or viewer"));
-  }
-  return answer(service.access().change_user(call.viewer, call.ids[0], change));
-}
-Reply remove_user(Service& service, const Call& call) {
-  return answer(service.access().remove_user(call.viewer, call.ids[0]));
-}
-Reply list_tokens(Service& service, const Call& call) { return list(service.access().tokens(call.viewer)); }
-Reply add_token(Service& service, const Call& call) {
-  Members m(call.body);
-  const auto name = m.text("name", 100, true, 1);
-  const auto words = m.words("scopes", true);
-  const auto expires = m.number("expires");
-  if (auto bad = m.complaint()) return problem(*bad);
-  const auto scopes = service::scopes_from(*words);
-  if (!scopes || *scopes == 0)
-    return problem(service::invalid("scopes", "scopes are read, write, run, admin and metrics; at least one"));
-  auto made = service.access().add_token(call.viewer, *name, *scopes, expires.value_or(0));
-  if (!made) return problem(made.refusal());
-  return ok({{"token", to_json(made->row)}, {"secret", made->secret}}, 201);
-}
-Reply remove_token(Service& service, const Call& call) {
-  return answer(service.access().remove_token(call.viewer, call.ids[0]));
-}
-Reply list_audit(Service& service, const Call& call) {
-  service::PageRequest request;
-  if (auto bad = read_page(call, request)) return problem(*bad);
-  const auto before = number(request.cursor, 1, INT64_MAX).value_or(0);
-  auto rows = service.access().audit(call.viewer, before, request.limit + 1);
-  if (!rows) return problem(rows.refusal());
-  json items = json::array(), body;
-  const bool more = rows->size() > request.limit;
-  if (more) rows->pop_back();
-  for (const auto& row : *rows) items.push_back(to_json(row));
-  body["items"] = std::move(items);
-  if (more) body["next"] = std::to_string(rows->back().id);
-  return ok(std::move(body));
-}
-Reply get_system(Service& service, const Call&) { return ok(to_json(service.system())); }
-
 using service::kAdmin;
 using service::kRead;
 using service::kRun;
@@ -484,6 +330,12 @@ constexpr std::array kRoutes{
     Route{"POST", "/destinations", kWrite, false, add_destination},
     Route{"GET", "/destinations/{id}", kRead, false, get_destination},
     Route{"DELETE", "/destinations/{id}", kWrite, false, remove_destination},
+    Route{"GET", "/channels", kRead, false, list_channels},
+    Route{"POST", "/channels", kWrite, false, add_channel},
+    Route{"GET", "/channels/{id}", kRead, false, get_channel},
+    Route{"PATCH", "/channels/{id}", kWrite, false, change_channel},
+    Route{"DELETE", "/channels/{id}", kWrite, false, remove_channel},
+    Route{"POST", "/channels/{id}/test", kRun, false, test_channel},
     Route{"GET", "/jobs", kRead, false, list_jobs},
     Route{"POST", "/jobs", kWrite, false, add_job},
     Route{"GET", "/jobs/{id}", kRead, false, get_job},

@@ -121,23 +121,6 @@ Accepted Service::take(const AccountChange& change, AccountRow& row) const {
   return accepted();
 }
 
-class Service::Slow {
- public:
-  explicit Slow(std::atomic<int>& busy) : busy_(busy), mine_(++busy <= kAtOnce) {}
-  ~Slow() { --busy_; }
-  Slow(const Slow&) = delete;
-  Slow& operator=(const Slow&) = delete;
-  explicit operator bool() const { return mine_; }
-  static Refusal refusal() {
-    return {Why::TooMany, "other tests are still running", "Wait a moment and try again.", "", 5};
-  }
-
- private:
-  static constexpr int kAtOnce = 4;
-  std::atomic<int>& busy_;
-  bool mine_;
-};
-
 Outcome<discovery::Findings> Service::discover(const Viewer& viewer, const std::string& address) {
   if (const auto wait = access_->limit("discovery by " + std::to_string(viewer.user), 30, std::chrono::seconds(60)))
     return Refusal{Why::TooMany, "too many discoveries", "Wait a moment.", "", *wait};

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,8 +39,9 @@ struct Totals {  // since the process began; counters for monitoring
 
 class Scheduler {
  public:
+  // `on_told`: something was put into the queue of messages to people; called from any thread.
   Scheduler(registry::Registry& registry, const Ground& ground, EventLog& events, const Clock& clock,
-            SchedulerSettings settings);
+            SchedulerSettings settings, std::function<void()> on_told);
   ~Scheduler();  // stops
 
   Done start();  // reads the jobs and begins
@@ -89,6 +91,7 @@ class Scheduler {
   };
   struct Task {
     registry::Id job = 0;
+    std::int64_t version = 0;  // of the job, when it began
     Order order;
     registry::RunRow run;  // id 0: a row is written only if there is something to tell
     bool wished = false, pushed = false;
@@ -122,6 +125,7 @@ class Scheduler {
   EventLog& events_;
   const Clock& clock_;
   const SchedulerSettings settings_;
+  const std::function<void()> on_told_;
   mutable std::mutex mutex_;
   std::condition_variable woken_;
   std::map<registry::Id, Entry> entries_;

@@ -22,6 +22,7 @@ using registry::Id;
 using registry::JobRow;
 using registry::RunKind;
 using registry::RunRow;
+using registry::Sealed;
 
 struct Service::Lock {
   int file = -1;
@@ -54,6 +55,13 @@ Done take_lock(const std::string& data, int& file) {
   if (::flock(file, LOCK_EX | LOCK_NB) != 0)
     return trouble("another mailhaul serves " + data, "Stop it first, or name another data directory.");
   return done();
+}
+
+std::string place_of(Sealed what, Id id) {
+  return what == Sealed::Password ? place_of_password(id) : place_of_channel_secret(id);
+}
+std::string named(Sealed what, Id id) {
+  return (what == Sealed::Password ? "account " : "channel ") + std::to_string(id);
 }
 
 Error io_trouble(const std::string& path, const std::error_code& error) {
@@ -122,17 +130,26 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
   service->access_ = std::make_unique<Access>(*service->registry_, clock, settings.data);
   service->consents_ = std::make_unique<Consents>(*service->registry_, *service->secrets_, clock, settings.gate, "",
                                                   [raw = service.get()](Id account) { raw->try_at_once(account); });
-  service->scheduler_ =
-      std::make_unique<Scheduler>(*service->registry_, service->ground(), service->events_, clock, settings.scheduler);
+  auto& notifier = service->notifier_ = std::make_unique<Notifier>(
+      *service->registry_, *service->secrets_, settings.gate, service->events_, clock, [raw = service.get()] {
+        return Notifier::Disk{raw->disk_free(), raw->settings_.scheduler.disk_reserve};
+      });
+  service->scheduler_ = std::make_unique<Scheduler>(*service->registry_, service->ground(), service->events_, clock,
+                                                    settings.scheduler, [raw = notifier.get()] { raw->wake(); });
   service->started_ = clock.unix_seconds();
   return service;
 }
 
-Done Service::start() { return scheduler_->start(); }
+Done Service::start() {
+  if (auto started = scheduler_->start(); !started) return started;
+  notifier_->start();
+  return done();
+}
 void Service::stop() {
   stopping_.request_stop();
   if (consents_) consents_->stop();
   if (scheduler_) scheduler_->stop();
+  if (notifier_) notifier_->stop();
 }
 
 std::string Service::name_of(Id user) {
@@ -228,10 +245,10 @@ void Service::remember(const Viewer& viewer, const std::string& key, const std::
 Done Service::rotate_key() {
   const auto directory = settings_.data + "/keys";
   if (auto rotated = secrets_->rotate(directory); !rotated) return rotated;
-  auto resealed = registry_->reseal([&](Id id, const std::string& sealed) -> Result<std::string> {
-    auto secret = secrets_->open_sealed(sealed, place_of_password(id));
-    if (!secret) return secret.error().in("account " + std::to_string(id));
-    return secrets_->seal(*secret, place_of_password(id));
+  auto resealed = registry_->reseal([&](Sealed what, Id id, const std::string& sealed) -> Result<std::string> {
+    auto secret = secrets_->open_sealed(sealed, place_of(what, id));
+    if (!secret) return secret.error().in(named(what, id));
+    return secrets_->seal(*secret, place_of(what, id));
   });
   if (!resealed) return resealed;
   return registry::SecretBox::remove_older(directory);
@@ -239,24 +256,28 @@ Done Service::rotate_key() {
 
 Done Service::verify_key() {
   std::string lost;
-  auto looked = registry_->reseal([&](Id id, const std::string& sealed) -> Result<std::string> {
-    if (!secrets_->open_sealed(sealed, place_of_password(id))) lost += (lost.empty() ? "" : ", ") + std::to_string(id);
+  auto looked = registry_->reseal([&](Sealed what, Id id, const std::string& sealed) -> Result<std::string> {
+    if (!secrets_->open_sealed(sealed, place_of(what, id))) lost += (lost.empty() ? "" : ", ") + named(what, id);
     return sealed;
   });
   if (!looked || lost.empty()) return looked;
-  return trouble("the passwords of these accounts cannot be opened with the keys that are here: " + lost,
+  return trouble("the secrets of these cannot be opened with the keys that are here: " + lost,
                  "Enter them again, or give the service its old key back.");
 }
 
 Done Service::backup(const std::string& path) { return registry_->backup(path); }
+
+std::uint64_t Service::disk_free() const {
+  struct statvfs disk {};
+  return ::statvfs(settings_.mail_root.c_str(), &disk) == 0 ? std::uint64_t{disk.f_bavail} * disk.f_frsize : 0;
+}
 
 SystemView Service::system() {
   SystemView out;
   out.version = settings_.version;
   out.mail_root = settings_.mail_root;
   out.started = started_;
-  struct statvfs disk {};
-  if (::statvfs(settings_.mail_root.c_str(), &disk) == 0) out.disk_free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  out.disk_free = disk_free();
   out.disk_reserve = settings_.scheduler.disk_reserve;
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)

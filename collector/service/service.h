@@ -14,9 +14,11 @@
 #include "collector/service/consent.h"
 #include "collector/service/events.h"
 #include "collector/service/ledger_view.h"
+#include "collector/service/notifier.h"
 #include "collector/service/outcome.h"
 #include "collector/service/policy.h"
 #include "collector/service/scheduler.h"
+#include "collector/service/slow.h"
 #include "protocols/discovery/discovery.h"
 
 namespace mailhaul::service {
@@ -36,6 +38,25 @@ struct AccountView {
   bool has_password = false;
   std::vector<registry::Id> jobs;
   std::string owner;
+};
+
+struct ChannelChange {  // absent: as it was; of a new channel: the default
+  std::optional<std::string> name, url, from, to, ca;
+  std::optional<std::vector<std::string>> topics;
+  std::optional<Secret> secret;
+  std::optional<bool> everyone, allow_plaintext;
+};
+
+struct ChannelView {
+  registry::ChannelRow row;  // without the secret
+  bool has_secret = false;
+  std::string owner;
+  std::string made_secret;  // of a webhook whose secret was made here: given out once
+};
+
+struct ChannelTrial {
+  bool ok = false;
+  std::string detail, advice;  // why not
 };
 
 struct DestinationView {
@@ -154,6 +175,15 @@ class Service {
                                            const std::string& names);
   Accepted remove_destination(const Viewer& viewer, registry::Id id);
 
+  // Where people are told of what happens; everybody's own. Changing where to wants the secret again.
+  Outcome<PageOf<ChannelView>> channels(const Viewer& viewer, const PageRequest& page);
+  Outcome<ChannelView> channel(const Viewer& viewer, registry::Id id);
+  Outcome<ChannelView> add_channel(const Viewer& viewer, notify::Kind kind, const ChannelChange& change);
+  Outcome<ChannelView> change_channel(const Viewer& viewer, registry::Id id, const ChannelChange& change,
+                                      Version version);
+  Accepted remove_channel(const Viewer& viewer, registry::Id id);
+  Outcome<ChannelTrial> try_channel(const Viewer& viewer, registry::Id id);  // sends a message there, now
+
   Outcome<PageOf<JobView>> jobs(const Viewer& viewer, const PageRequest& page);
   Outcome<JobView> job(const Viewer& viewer, registry::Id id);
   Outcome<JobView> add_job(const Viewer& viewer, registry::Id account, registry::Id destination,
@@ -195,6 +225,10 @@ class Service {
   Service(const ServiceSettings& settings, const Clock& clock);
   Outcome<registry::AccountRow> own_account(const Viewer& viewer, registry::Id id);
   Outcome<registry::JobRow> own_job(const Viewer& viewer, registry::Id id);
+  Outcome<registry::ChannelRow> own_channel(const Viewer& viewer, registry::Id id);
+  Accepted take(const Viewer& viewer, const ChannelChange& change, const Secret& secret,
+                registry::ChannelRow& row) const;
+  ChannelView view(const registry::ChannelRow& row);
   void try_at_once(registry::Id account);
   [[nodiscard]] Ground ground() const { return {settings_.data, &*secrets_, settings_.gate, consents_.get()}; }
   Outcome<AccountView> view(const registry::AccountRow& row);
@@ -210,8 +244,7 @@ class Service {
   ImportLine import_line(const Viewer& viewer, const std::vector<std::string>& names,
                          const std::vector<std::string>& values, bool dry_run);
   std::string name_of(registry::Id user);
-  // What goes to the net and lasts: only a few at a time, so that others are answered meanwhile.
-  class Slow;
+  [[nodiscard]] std::uint64_t disk_free() const;
   Outcome<TestReport> try_settings(const Viewer& viewer, const AccountChange& asked);
 
   const ServiceSettings settings_;
@@ -225,6 +258,7 @@ class Service {
   EventLog events_;
   std::unique_ptr<Consents> consents_;
   std::unique_ptr<Access> access_;
+  std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 

@@ -126,6 +126,10 @@ bool Exchange::configure(const std::string& url, milliseconds left) {
   set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
+  if (!options_.ca.empty()) {
+    curl_blob blob{const_cast<char*>(options_.ca.data()), options_.ca.size(), CURL_BLOB_COPY};
+    set(CURLOPT_CAINFO_BLOB, &blob);
+  }
   set(CURLOPT_OPENSOCKETFUNCTION, &Exchange::open_socket);
   set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
   set(CURLOPT_WRITEFUNCTION, &Exchange::write);
@@ -138,6 +142,7 @@ bool Exchange::configure(const std::string& url, milliseconds left) {
   set(CURLOPT_ERRORBUFFER, error_.data());
   set(CURLOPT_USERAGENT, "Mailhaul");
   add(headers_, "Accept: " + request_.accept);
+  for (const auto& [name, value] : request_.headers) add(headers_, name + ": " + value);
   if (!request_.method.empty()) set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
   if (!request_.body.empty()) {
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));

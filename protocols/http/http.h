@@ -21,6 +21,7 @@ struct Options {
   int redirects = 3;
   bool plain_http = false;     // http:// too; for tests and an operator's own provider on this machine
   std::string ca_file, proxy;  // as in net::ConnectOptions
+  std::string ca = {};         // certificates to trust instead (PEM), given as they are
   net::AddressGate gate = {};  // for every address that is connected to, after redirects, too
   std::vector<std::string> connect_to =
       {};  // "HOST:PORT:TO-HOST:TO-PORT": where a host is instead; names are still checked
@@ -35,6 +36,7 @@ struct Request {
   // secret goes to the place that it is meant for (CVE-2025-14524).
   Secret bearer = {};
   bool secret = false;
+  std::vector<std::pair<std::string, std::string>> headers = {};  // more of them; fit to be sent as they are
   std::string accept = "*/*";
 };
 

@@ -74,7 +74,8 @@ struct JobRow {
   std::string error, advice;
   std::int64_t last_success = 0;
   Id last_run = 0;
-  std::string counts;  // JSON
+  std::string counts;     // JSON
+  std::int64_t told = 0;  // what its owner was told and has not been revoked: bits of the caller's
 };
 
 enum class RunKind { Collect, Preview, Verify };                                 // stored
@@ -97,6 +98,34 @@ struct AuditRow {
   std::int64_t at = 0;
   std::string who, what, object, result, address;
 };
+
+struct ChannelRow {  // where somebody is told of what happens
+  Id id = 0, owner = 0;
+  std::string name;
+  int kind = 0;  // the caller's
+  std::string url, sender, recipient, ca;
+  std::string topics;     // words, one space between
+  bool everyone = false;  // of everybody's jobs, not of the owner's alone
+  bool allow_plaintext = false;
+  std::string secret;  // sealed; empty: none
+  std::int64_t created = 0, updated = 0, version = 1;
+  // How it goes; not part of `version`.
+  std::int64_t told = 0;  // when something last went through
+  std::string error;      // why the last try failed; empty: it did not
+};
+
+struct NoticeRow {  // one message that one channel has not taken yet
+  Id id = 0, channel = 0;
+  std::string key;    // random; the same at each try, and for each channel
+  std::string topic;  // a word of ChannelRow::topics; not kept
+  std::string type;
+  std::int64_t at = 0;
+  std::string title, text;
+  std::string data;  // JSON
+  std::int64_t attempts = 0, next_try = 0;
+};
+
+enum class Sealed { Password, ChannelSecret };  // of an account, of a channel
 
 struct IdempotencyRow {
   std::string key;
@@ -160,7 +189,8 @@ class Registry {
   using Seal = std::function<Result<std::string>(Id id)>;
   Result<Id> add(const AccountRow& row, const Seal& seal);
   Done update(const AccountRow& row);  // counts `version` up
-  Done reseal(const std::function<Result<std::string>(Id id, const std::string& sealed)>& again);  // all passwords
+  // Everything that is sealed, once more; nothing is changed if one of them fails.
+  Done reseal(const std::function<Result<std::string>(Sealed what, Id id, const std::string& sealed)>& again);
   Done keep_password(Id id, std::string_view sealed);  // nothing else of the account changes, its version neither
   Done remove_account(Id id);                          // and its jobs
 
@@ -169,6 +199,8 @@ class Registry {
   Result<std::vector<Id>> jobs_of_destination(Id destination);
   Result<Id> add(const JobRow& row);  // the pair of account and destination is taken: AfterUserAction
   Done update_job(Id id, const std::function<void(JobRow&)>& change);  // read, changed, written as one
+  // The same, and what it gives is told to the channels of the job's owner, in one transaction. True: somebody is told.
+  Result<bool> update_job_and_tell(Id id, const std::function<std::vector<NoticeRow>(JobRow&)>& change);
   Done remove_job(Id id);
 
   Result<std::vector<RunRow>> runs(const Page& page);  // newest first, without report; `after`: before that id
@@ -177,6 +209,20 @@ class Registry {
   Done update(const RunRow& row);
   Done forget_runs(Id job, std::size_t keep);  // all but the newest
   Done end_broken_runs(std::int64_t now);      // what ran when the process died has stopped
+
+  Result<std::vector<ChannelRow>> channels(const Page& page);
+  Result<std::optional<ChannelRow>> channel(Id id);
+  Result<Id> add(const ChannelRow& row, const Seal& seal);
+  Done update(const ChannelRow& row);  // counts `version` up
+  Done remove_channel(Id id);          // and what it was still to be told
+  // For the channels of all owners (by role) that want the topic; `setting` gets `value` in the same transaction. True:
+  // somebody is told.
+  Result<bool> tell_owners(const NoticeRow& notice, std::string_view setting, std::string_view value);
+  // The next message that is due: the oldest of its channel, so that each channel hears things in their order.
+  Result<std::optional<NoticeRow>> due_notice(std::int64_t now);
+  Result<std::optional<std::int64_t>> next_notice();            // when one is due; nullopt: there is none
+  Done settle_told(const NoticeRow& notice, std::int64_t now);  // it was taken
+  Done settle_untold(const NoticeRow& notice, std::int64_t next_try, std::string_view error);  // 0: not tried again
 
   Done add(const AuditRow& row);
   Result<std::vector<AuditRow>> audit(Id before, std::size_t limit);  // newest first; before 0: from the newest

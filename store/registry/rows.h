@@ -43,6 +43,10 @@ inline Done unless_taken(Done result, const char* taken) {
   return Error{Scope::Service, Retry::AfterUserAction, taken, ""};
 }
 
+// A row for each channel that wants it: of `owner` and of those that hear of everybody's jobs; owner 0: of all owners
+// by role. False: there is none.
+Result<bool> queue_notice(sqlite::Database& db, const NoticeRow& notice, Id owner);
+
 }  // namespace mailhaul::registry::rows
 
 namespace mailhaul::registry {

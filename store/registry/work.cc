@@ -47,6 +47,7 @@ JobRow read_job(const sqlite::Statement& q) {
   row.last_success = q.integer(18);
   row.last_run = q.integer(19);
   row.counts = q.text(20);
+  row.told = q.integer(21);
   return row;
 }
 
@@ -83,7 +84,7 @@ std::string part(std::string_view search) {
 #define MAILHAUL_JOB                                                                                             \
   "SELECT job.id, job.owner, job.account, job.destination, policy, schedule, paused, job.created, job.updated, " \
   "job.version, wanted, finished, next_run, failures, failing_since, attention, error, advice, last_success, "   \
-  "last_run, counts FROM job "
+  "last_run, counts, told FROM job "
 #define MAILHAUL_RUN \
   "SELECT id, job, kind, state, cause, started, ended, delivered, octets, failed, error, advice, options, "
 
@@ -184,30 +185,6 @@ Done Registry::update(const AccountRow& row) {
   });
 }
 
-Done Registry::reseal(const std::function<Result<std::string>(Id id, const std::string& sealed)>& again) {
-  return whole([&](sqlite::Database& db) -> Done {
-    std::vector<std::pair<Id, std::string>> all;
-    {
-      auto q = db.use("SELECT id, password FROM account WHERE length(password) > 0");
-      for (;;) {
-        auto row = q->step();
-        if (!row) return row.error();
-        if (!*row) break;
-        const auto sealed = q->blob(1);
-        all.emplace_back(q->integer(0), std::string(reinterpret_cast<const char*>(sealed.data()), sealed.size()));
-      }
-    }
-    for (const auto& [id, sealed] : all) {
-      auto anew = again(id, sealed);
-      if (!anew) return anew.error();
-      auto q = db.use("UPDATE account SET password = CAST(?2 AS BLOB) WHERE id = ?1");
-      bind_all(*q, id, std::string_view(*anew));
-      if (auto kept = q->run(); !kept) return kept;
-    }
-    return done();
-  });
-}
-
 Done Registry::keep_password(Id id, std::string_view sealed) {
   return locked([&](sqlite::Database& db) {
     auto q = db.use("UPDATE account SET password = CAST(?2 AS BLOB) WHERE id = ?1");
@@ -266,7 +243,15 @@ Result<Id> Registry::add(const JobRow& row) {
 }
 
 Done Registry::update_job(Id id, const std::function<void(JobRow&)>& change) {
-  return whole([&](sqlite::Database& db) -> Done {
+  auto updated = update_job_and_tell(id, [&change](JobRow& row) {
+    change(row);
+    return std::vector<NoticeRow>{};
+  });
+  return updated ? done() : Done(updated.error());
+}
+
+Result<bool> Registry::update_job_and_tell(Id id, const std::function<std::vector<NoticeRow>(JobRow&)>& change) {
+  return whole([&](sqlite::Database& db) -> Result<bool> {
     std::optional<JobRow> row;
     {
       auto q = db.use(MAILHAUL_JOB "WHERE job.id = ?1");
@@ -275,17 +260,26 @@ Done Registry::update_job(Id id, const std::function<void(JobRow&)>& change) {
       if (!found) return found.error();
       row = *std::move(found);
     }
-    if (!row) return done();  // removed meanwhile
-    change(*row);
-    auto q = db.use(
-        "UPDATE job SET policy = ?2, schedule = ?3, paused = ?4, updated = ?5, version = ?6, wanted = ?7, finished = "
-        "?8, next_run = ?9, failures = ?10, failing_since = ?11, attention = ?12, error = ?13, advice = ?14, "
-        "last_success = ?15, last_run = ?16, counts = ?17 WHERE id = ?1");
-    bind_all(*q, row->id, std::string_view(row->policy), std::string_view(row->schedule), row->paused, row->updated,
-             row->version, std::string_view(row->wanted), row->finished, row->next_run, row->failures,
-             row->failing_since, row->attention, std::string_view(row->error), std::string_view(row->advice),
-             row->last_success, row->last_run, std::string_view(row->counts));
-    return q->run();
+    if (!row) return false;  // removed meanwhile
+    const auto notices = change(*row);
+    {
+      auto q = db.use(
+          "UPDATE job SET policy = ?2, schedule = ?3, paused = ?4, updated = ?5, version = ?6, wanted = ?7, finished = "
+          "?8, next_run = ?9, failures = ?10, failing_since = ?11, attention = ?12, error = ?13, advice = ?14, "
+          "last_success = ?15, last_run = ?16, counts = ?17, told = ?18 WHERE id = ?1");
+      bind_all(*q, row->id, std::string_view(row->policy), std::string_view(row->schedule), row->paused, row->updated,
+               row->version, std::string_view(row->wanted), row->finished, row->next_run, row->failures,
+               row->failing_since, row->attention, std::string_view(row->error), std::string_view(row->advice),
+               row->last_success, row->last_run, std::string_view(row->counts), row->told);
+      if (auto updated = q->run(); !updated) return updated.error();
+    }
+    bool told = false;
+    for (const auto& notice : notices) {
+      auto queued = rows::queue_notice(db, notice, row->owner);
+      if (!queued) return queued;
+      told = told || *queued;
+    }
+    return told;
   });
 }
 
