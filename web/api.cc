@@ -250,6 +250,7 @@ std::string metrics(const service::SystemView& view, std::size_t connections) {
   one("watched_lost_total", "counter", "Waiting connections that went away.", view.watched.lost);
   one("disk_free_bytes", "gauge", "Octets free where mail goes.", view.disk_free);
   one("resident_memory_bytes", "gauge", "Memory of this process.", view.memory);
+  one("audit_notes_lost_total", "counter", "What could not be written into the audit log.", view.notes_lost);
   one("http_connections", "gauge", "Open connections to this service.", connections);
   one("start_time_seconds", "gauge", "When this process began.", view.started);
   return out.str();

@@ -268,6 +268,8 @@ json to_json(const service::SystemView& view) {
           {"workers", view.workers},
           {"listening", view.watched.listening},
           {"memory", view.memory},
+          {"audit_lost", view.notes_lost},
+          {"log_level", name(kLevels, view.log_level)},
           {"key", view.key_generated ? "generated" : "given"}};
 }
 
@@ -310,6 +312,12 @@ std::optional<notify::Kind> channel_kind_from(const std::string& text) {
   const auto found = std::ranges::find(kChannelKinds, text);
   if (found == kChannelKinds.end()) return std::nullopt;
   return static_cast<notify::Kind>(found - kChannelKinds.begin());
+}
+
+std::optional<service::Level> level_from(const std::string& text) {
+  const auto found = std::ranges::find(kLevels, text);
+  if (found == kLevels.end()) return std::nullopt;
+  return static_cast<service::Level>(found - kLevels.begin());
 }
 
 std::optional<service::JobState> job_state_from(const std::string& text) {

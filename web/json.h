@@ -33,6 +33,7 @@ json to_json(const registry::AuditRow& row);
 json to_json(const service::Viewer& viewer);
 
 std::optional<notify::Kind> channel_kind_from(const std::string& text);
+std::optional<service::Level> level_from(const std::string& text);
 std::optional<service::JobState> job_state_from(const std::string& text);
 std::optional<store::MessageState> message_state_from(const std::string& text);
 

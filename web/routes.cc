@@ -360,6 +360,7 @@ constexpr std::array kRoutes{
     Route{"DELETE", "/tokens/{id}", 0, false, remove_token},
     Route{"GET", "/audit", kAdmin, false, list_audit},
     Route{"GET", "/system", kRead, false, get_system},
+    Route{"PATCH", "/system", kAdmin, false, change_system},
 };
 
 }  // namespace

@@ -126,7 +126,7 @@ class Log {
     const auto batch = service.events().after(since, 0);
     since = batch.last;
     for (const auto& event : batch.events)
-      if (event.kind == service::EventKind::Log)
+      if (event.kind == service::EventKind::Log && event.level >= service.log_level())
         line(event.level == service::Level::Info      ? "info"
              : event.level == service::Level::Warning ? "warning"
                                                       : "error",

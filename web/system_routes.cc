@@ -79,6 +79,15 @@ Reply list_audit(Service& service, const Call& call) {
 }
 Reply get_system(Service& service, const Call&) { return ok(to_json(service.system())); }
 
+Reply change_system(Service& service, const Call& call) {
+  Members m(call.body);
+  const auto text = m.text("log_level", 20, true);
+  if (auto bad = m.complaint()) return problem(*bad);
+  const auto level = level_from(*text);
+  if (!level) return problem(service::invalid("log_level", "log_level is info, warning or error"));
+  return ok(to_json(service.set_log_level(call.viewer, *level)));
+}
+
 // --- channels
 
 namespace {

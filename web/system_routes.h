@@ -13,6 +13,7 @@ Reply add_token(service::Service& service, const Call& call);
 Reply remove_token(service::Service& service, const Call& call);
 Reply list_audit(service::Service& service, const Call& call);
 Reply get_system(service::Service& service, const Call& call);
+Reply change_system(service::Service& service, const Call& call);
 Reply list_channels(service::Service& service, const Call& call);
 Reply add_channel(service::Service& service, const Call& call);
 Reply get_channel(service::Service& service, const Call& call);

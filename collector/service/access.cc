@@ -90,8 +90,8 @@ std::optional<Role> role_from(std::string_view text) {
   return static_cast<Role>(found - kRoles.begin());
 }
 
-Access::Access(registry::Registry& registry, const Clock& clock, std::string data)
-    : registry_(registry), clock_(clock), data_(std::move(data)) {}
+Access::Access(registry::Registry& registry, const Clock& clock, EventLog& events, std::string data)
+    : registry_(registry), clock_(clock), events_(events), data_(std::move(data)) {}
 
 Result<std::string> Access::prepare() {
   auto users = registry_.users();
@@ -358,8 +358,15 @@ Accepted Access::remove_token(const Viewer& viewer, Id id) {
 
 void Access::note(const Viewer& viewer, std::string what, std::string object, std::string result) {
   // A full disk must not keep anybody from logging in and mending it.
-  (void)registry_.add(registry::AuditRow{0, clock_.unix_seconds(), viewer.name, std::move(what), std::move(object),
-                                         std::move(result), viewer.address});
+  registry::AuditRow row{
+      0, clock_.unix_seconds(), viewer.name, std::move(what), std::move(object), std::move(result), viewer.address};
+  const auto noted = registry_.add(row);
+  if (noted) return;
+  ++notes_lost_;
+  events_.add({.kind = EventKind::Log,
+               .level = Level::Error,
+               .text = "not in the audit log: " + row.who + ", " + row.what + " " + row.object + " (" + row.result +
+                       "): " + noted.error().what});
 }
 
 Outcome<std::vector<registry::AuditRow>> Access::audit(const Viewer& viewer, Id before, std::size_t limit) {

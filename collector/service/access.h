@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "collector/service/events.h"
 #include "collector/service/outcome.h"
 #include "protocols/base/types.h"
 #include "store/registry/registry.h"
@@ -53,7 +54,7 @@ struct NewToken {
 
 class Access {
  public:
-  Access(registry::Registry& registry, const Clock& clock, std::string data);
+  Access(registry::Registry& registry, const Clock& clock, EventLog& events, std::string data);
 
   // Makes a setup token if there is no owner yet, and leaves it in `data`/setup-token. Empty: it is not needed.
   Result<std::string> prepare();
@@ -89,7 +90,9 @@ class Access {
   Outcome<NewToken> add_token(const Viewer& viewer, const std::string& name, Scopes scopes, std::int64_t expires);
   Accepted remove_token(const Viewer& viewer, registry::Id id);
 
+  // What cannot be written down is done all the same, and told: in the log, to owners, and as a number.
   void note(const Viewer& viewer, std::string what, std::string object, std::string result = "done");
+  [[nodiscard]] std::uint64_t notes_lost() const { return notes_lost_; }
   Outcome<std::vector<registry::AuditRow>> audit(const Viewer& viewer, registry::Id before, std::size_t limit);
 
   // May `who` do this once more? At most `most` times in `span`; else the seconds to wait.
@@ -99,8 +102,9 @@ class Access {
   Outcome<LoggedIn> open_session(const registry::UserRow& user, const std::string& address);
   registry::Registry& registry_;
   const Clock& clock_;
+  EventLog& events_;
   const std::string data_;
-  std::atomic<std::uint64_t> withdrawals_{0};
+  std::atomic<std::uint64_t> withdrawals_{0}, notes_lost_{0};
   std::mutex mutex_;
   std::string setup_token_;
   std::map<std::string, std::deque<std::chrono::steady_clock::time_point>> tries_;

@@ -27,7 +27,7 @@ struct Said {
   std::string title, text;
 };
 
-NoticeRow notice(Said said, json data, std::int64_t now) {
+NoticeRow notice(Said said, const json& data, std::int64_t now) {
   NoticeRow row;
   row.topic = said.topic;
   row.type = said.type;
@@ -55,7 +55,7 @@ std::vector<NoticeRow> worth_telling(const JobRow& before, JobRow& after, std::s
     if (!after.error.empty()) data["error"] = printable(after.error, 1000);
     if (!after.advice.empty()) data["advice"] = after.advice;
     if (after.failing_since != 0) data["failing_since"] = after.failing_since;
-    out.push_back(notice(std::move(said), std::move(data), now));
+    out.push_back(notice(std::move(said), data, now));
   };
   if (after.failures > 0) {
     if (after.attention && !(after.told & kToldNeedsLogin)) {

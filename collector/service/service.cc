@@ -127,7 +127,9 @@ Result<std::unique_ptr<Service>> Service::open(const ServiceSettings& settings, 
   auto opened = registry::Registry::open(settings.data + "/service.db");
   if (!opened) return opened.error();
   service->registry_ = *std::move(opened);
-  service->access_ = std::make_unique<Access>(*service->registry_, clock, settings.data);
+  // What is damaged is not run on: rows that cannot be read would be taken for rows that are not there.
+  if (auto whole = service->registry_->examine(); !whole) return whole.error();
+  service->access_ = std::make_unique<Access>(*service->registry_, clock, service->events_, settings.data);
   service->consents_ = std::make_unique<Consents>(*service->registry_, *service->secrets_, clock, settings.gate, "",
                                                   [raw = service.get()](Id account) { raw->try_at_once(account); });
   auto& notifier = service->notifier_ = std::make_unique<Notifier>(
@@ -291,7 +293,15 @@ SystemView Service::system() {
   out.watched = scheduler_->watched();
   out.workers = settings_.scheduler.workers;
   out.key_generated = secrets_->generated();
+  out.notes_lost = access_->notes_lost();
+  out.log_level = log_level_;
   return out;
+}
+
+SystemView Service::set_log_level(const Viewer& viewer, Level level) {
+  log_level_ = level;
+  access_->note(viewer, "change log level", std::to_string(static_cast<int>(level)));
+  return system();
 }
 
 Result<bool> Service::ready() {

@@ -134,6 +134,8 @@ struct SystemView {
   std::size_t workers = 0;
   Watcher::Load watched;
   bool key_generated = true;
+  std::uint64_t notes_lost = 0;  // that are missing in the audit log
+  Level log_level = Level::Info;
 };
 
 using Version = std::optional<std::int64_t>;  // the one that a change is meant for; nullopt: whatever there is
@@ -218,6 +220,9 @@ class Service {
   Done backup(const std::string& path);  // of the service's database, while others go on
 
   [[nodiscard]] SystemView system();
+  // What is less is not logged, until the process ends; events for pages are not concerned.
+  SystemView set_log_level(const Viewer& viewer, Level level);
+  [[nodiscard]] Level log_level() const { return log_level_; }
   Result<bool> ready();  // database and disks
 
  private:
@@ -251,6 +256,7 @@ class Service {
   const Clock& clock_;
   std::int64_t started_ = 0;
   std::atomic<int> slow_{0};
+  std::atomic<Level> log_level_{Level::Info};
   std::stop_source stopping_;
   std::unique_ptr<Lock> lock_;  // first taken, last given up
   std::unique_ptr<registry::Registry> registry_;
