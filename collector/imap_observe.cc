@@ -17,6 +17,9 @@ using imap::StatusText;
 using imap::UidFetch;
 using imap::UidSearch;
 
+// In an order of their own, by which the answer is told from those about new mail.
+constexpr std::string_view kLandmarkItems[] = {"UID INTERNALDATE", "UID RFC822.SIZE INTERNALDATE"};
+
 struct Means {  // how to ask on this connection
   bool condstore = false;
   bool resync = false;   // ENABLED has confirmed it
@@ -61,6 +64,7 @@ class Observing final : public Selected {
   [[nodiscard]] bool complete() const { return request_.floor.value <= 1; }
   [[nodiscard]] std::string from_floor() const { return std::to_string(std::max(request_.floor.value, 1U)) + ":*"; }
   [[nodiscard]] bool lists(const Command& command) const;
+  [[nodiscard]] bool about_landmarks(const Command& command) const;
   void examine(Steps& steps, const Means& means);
   void ask_flags(Steps& steps, const Means& means, bool by_modseq);
   void cut_short(const Command& command, const StatusText& status);
@@ -112,6 +116,8 @@ void Observing::ask(Steps& steps, const Means& means) {
               *this);
   if (request_.flags && !resync_)
     ask_flags(steps, means, means.condstore && level_ != Level::Neither && request_.modseq);
+  if (!request_.landmarks.empty())
+    steps.add(UidFetch{request_.landmarks.wire(), std::string(kLandmarkItems[means.sizes ? 1 : 0]), {}, false}, *this);
 }
 
 // Changes are asked for by MODSEQ alone (RFC 7162 §3.1.4.1).
@@ -162,6 +168,12 @@ bool Observing::lists(const Command& command) const {
   return fetch && (fetch->items != "UID FLAGS" || fetch->uids == from_floor());
 }
 
+bool Observing::about_landmarks(const Command& command) const {
+  const auto* fetch = std::get_if<UidFetch>(&command);
+  return fetch && fetch->uids == request_.landmarks.wire() &&
+         std::ranges::find(kLandmarkItems, fetch->items) != std::end(kLandmarkItems);
+}
+
 Done Observing::on(const Event& event) {
   if (const auto* result = std::get_if<imap::SearchResult>(&event)) {
     for (const auto& range : result->uids.ranges()) note(range);
@@ -186,8 +198,8 @@ Done Observing::completed(const Command& command, const StatusText& status) {
     }
     return Selected::completed(command, status);
   }
-  if (!open_) return done();
-  if (status.code == "MESSAGELIMIT") {  // RFC 9738
+  if (!open_ || about_landmarks(command)) return done();  // what is not told of them is nothing against them
+  if (status.code == "MESSAGELIMIT") {                    // RFC 9738
     cut_short(command, status);
     return done();
   }
@@ -239,14 +251,17 @@ void Observing::note(mail::UidRange range) {
 }
 
 void Observing::see(const imap::Fetched& fetched) {
+  const auto described = [&] {
+    const auto& date = fetched.internal_date;
+    return sync::Descriptor{*fetched.uid, fetched.size.value_or(0),
+                            date ? mail::parse_internal_date(*date, INT64_MAX).value_or(INT64_MAX) : INT64_MAX};
+  };
+  const bool descriptive = fetched.size || fetched.internal_date;
+  if (descriptive && request_.landmarks.contains(*fetched.uid)) view_.landmarks.push_back(described());
   seen_.add(*fetched.uid);
   if (fetched.uid->value >= request_.floor.value) {
     note({fetched.uid->value, fetched.uid->value});
-    if (request_.descriptors && (fetched.size || fetched.internal_date))
-      view_.descriptors.push_back(
-          {*fetched.uid, fetched.size.value_or(0),
-           fetched.internal_date ? mail::parse_internal_date(*fetched.internal_date, INT64_MAX).value_or(INT64_MAX)
-                                 : INT64_MAX});
+    if (request_.descriptors && descriptive) view_.descriptors.push_back(described());
   }
   if (fetched.flags && request_.flags) view_.changes.add(*fetched.uid, *fetched.flags);
 }

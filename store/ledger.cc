@@ -103,6 +103,11 @@ Result<std::vector<MessageRow>> Ledger::messages(MailboxId mailbox, std::uint32_
   });
 }
 
+Result<std::vector<MessageRow>> Ledger::newest(MailboxId mailbox, std::uint32_t generation, std::size_t limit) {
+  return impl_->read_life(mailbox, generation,
+                          [&](sqlite::Database& db, const rows::Life& life) { return rows::newest(db, life, limit); });
+}
+
 Result<mail::UidSet> Ledger::uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,
                                   std::int64_t due_by) {
   return impl_->read_life(mailbox, generation, [&](sqlite::Database& db, const rows::Life& life) {

@@ -164,6 +164,8 @@ class Ledger {
   // Rows of one generation, uid ascending, first <= uid <= last, at most `limit`.
   Result<std::vector<MessageRow>> messages(MailboxId mailbox, std::uint32_t generation, mail::Uid first, mail::Uid last,
                                            std::size_t limit);
+  // The delivered rows with the highest UIDs, at most `limit`, uid descending.
+  Result<std::vector<MessageRow>> newest(MailboxId mailbox, std::uint32_t generation, std::size_t limit);
   // UIDs in one of these states, as a set (cheap: no row is built; the cost of any state but Delivered does not depend
   // on how many rows are delivered). `due_by` limits Failed to next_try <= due_by.
   Result<mail::UidSet> uids(MailboxId mailbox, std::uint32_t generation, std::span<const MessageState> states,

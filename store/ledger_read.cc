@@ -146,6 +146,16 @@ void bind_mailbox(sqlite::Statement& q, const MailboxRow& row) {
   q.bind(12, row.unseen_seen);
 }
 
+static Result<std::vector<MessageRow>> read_messages(sqlite::Statement& q) {
+  std::vector<MessageRow> found;
+  for (;;) {
+    auto row = q.step();
+    if (!row) return row.error();
+    if (!*row) return found;
+    found.push_back(read_message(q));
+  }
+}
+
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
                                          std::size_t limit) {
   auto q =
@@ -153,13 +163,17 @@ Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life,
   q->bind(1, life.key(first));
   q->bind(2, life.key(last));
   q->bind(3, limit);
-  std::vector<MessageRow> found;
-  for (;;) {
-    auto row = q->step();
-    if (!row) return row.error();
-    if (!*row) return found;
-    found.push_back(read_message(*q));
-  }
+  return read_messages(*q);
+}
+
+Result<std::vector<MessageRow>> newest(sqlite::Database& db, const Life& life, std::size_t limit) {
+  auto q = db.use("SELECT id, " MAILHAUL_MESSAGE_COLUMNS
+                  " FROM message WHERE id BETWEEN ?1 AND ?2 AND state = ?3 ORDER BY id DESC LIMIT ?4");
+  q->bind(1, life.key(mail::Uid{0}));
+  q->bind(2, life.key(mail::Uid{UINT32_MAX}));
+  q->bind(3, MessageState::Delivered);
+  q->bind(4, limit);
+  return read_messages(*q);
 }
 
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,

@@ -63,6 +63,7 @@ Result<MailboxRow> mailbox(sqlite::Database& db, MailboxId id);
 void bind_mailbox(sqlite::Statement& statement, const MailboxRow& row);  // parameters 1 … 12, as in mailbox_columns
 Result<std::vector<MessageRow>> messages(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last,
                                          std::size_t limit);
+Result<std::vector<MessageRow>> newest(sqlite::Database& db, const Life& life, std::size_t limit);
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,
                           std::int64_t due_by);
 Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last);

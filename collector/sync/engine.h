@@ -77,6 +77,9 @@ class Engine {
   Result<std::string> why_by_content(const Work& work);
   Result<UidSet> differing(const Work& work, const UidSet& known);
   Done check_identity(Work& work, std::size_t index);
+  Done landmarks(const Work& work, ObserveRequest& request);
+  Result<bool> replaced(Work& work, std::size_t index);
+  Result<bool> any_other(const Work& work, const UidSet& asked, const std::vector<Headers>& headers);
   Done suspect(Work& work);
   Result<UidSet> reappeared(const Work& work);
   Result<bool> same_messages(Work& work, std::size_t index);

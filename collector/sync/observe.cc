@@ -50,6 +50,7 @@ Done Engine::observe(Group group) {
     requests.push_back(
         request_for(work, static_cast<std::size_t>(&work - group.data()), work.audit || !work.by_content.empty()));
     if (auto r = hot_flags(work, requests.back()); !r) return r;
+    if (auto r = landmarks(work, requests.back()); !r) return r;
   }
   auto views = on_source([&](Source& source) { return source.observe(requests); });
   if (!views) return views.error();

@@ -43,6 +43,7 @@ struct ObserveRequest {
   std::optional<UidSet> flags_of;      // where there is no modseq: of these alone; nullopt: of all
   bool beyond = false;                 // there are rows from the floor upwards, too: an earlier run was cut short
   bool descriptors = false;            // size and date of new messages are wanted
+  UidSet landmarks;                    // known messages whose size and date are wanted, to see that they are the same
 };
 
 // Flags of many messages in eight octets each: most messages share a few sets.
@@ -83,6 +84,7 @@ struct MailboxView {
   SeenFlags changes;                    // of UIDs below the floor; if rows are `beyond`, of all
   UidSet vanished;                      // known UIDs that the server says are gone (VANISHED): one kind of evidence
   std::vector<Descriptor> descriptors;  // uid ascending, of `present`, if asked for
+  std::vector<Descriptor> landmarks;    // those that were answered; size 0, date INT64_MAX: not said
 };
 
 struct Headers {  // evidence of one message, read from the source without its body

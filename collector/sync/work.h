@@ -56,6 +56,7 @@ struct Work {
   bool removals = false;   // windows planned now are of vanished messages whose copies may be touched
   bool audit = false;      // the whole list and all flags, whatever STATUS says
   std::string by_content;  // why its UIDs are not trusted from one run to the next; empty: they are
+  bool replaced = false;   // another message lies under a known UID
   bool suspect = false;    // the server seems to have gone back in time: are the UIDs still the same messages?
   UidSet told_gone;        // alive rows that the server calls vanished, while the count bears it out
   UidSet vanished;         // proved

@@ -180,6 +180,10 @@ Result<MailboxView> ModelSource::look(const ObserveRequest& request) {
     if (request.descriptors) view.descriptors.push_back({message.uid, message.wire.size(), message.date});
   }
 
+  for (const auto& message : box->messages)
+    if (request.landmarks.contains(message.uid))
+      view.landmarks.push_back({message.uid, message.wire.size(), message.date});
+
   if (auto r = server_.step("flags of " + request.raw_name); !r) return r.error();
   if (!request.flags || box->validity != opened_as) return view;
   if (server_.traits.resync && server_.traits.condstore && request.modseq) {

@@ -55,7 +55,8 @@ MUTANTS = [
     ("an empty mailbox is no anomaly", "plan.cc", "if (left == 0) return true;", ""),
     # identity.cc, intake.cc, ports.cc
     ("UIDs mean the same for ever", "identity.cc", "if (row.id.value == 0 || work.source.named) return std::string();", "return std::string();"),
-    ("a date that differs is no hint", "identity.cc", "const bool moved = row.date_source == 0 && row.internal_date && *row.internal_date != it->date;", "const bool moved = false;",
+    ("the newest known are not looked at again", "observe.cc", "    if (auto r = landmarks(work, requests.back()); !r) return r;\n", ""),
+    ("a date that differs is no hint", "identity.cc", "row.date_source == 0 && row.internal_date && seen.date != INT64_MAX && *row.internal_date != seen.date;", "false;",
      "the sizes of the messages that change places differ, too"),
     ("some gone and some new: nothing to look at", "identity.cc", "if (!known->minus(work.view.present).empty() && !work.view.present.minus(*known).empty()) return false;", ""),
     ("what a day has brought is not counted", "intake.cc", "  arrivals_.received(chunk.size());\n", ""),

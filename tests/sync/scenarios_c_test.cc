@@ -126,6 +126,18 @@ STORY("C47 restored from a backup: the newest are lost, their UIDs given out aga
   stage.run();
 }
 
+STORY("C47 restored from a backup, and more mail comes than was lost before the next poll") {
+  stage.deliver(20);
+  stage.run();
+  for (const std::uint32_t uid : {20U, 19U, 18U}) stage.expunge(*stage.inbox, uid);
+  stage.inbox->expunged.clear();
+  stage.inbox->next_uid = 18;
+  stage.deliver(40);
+  for (auto& message : stage.inbox->messages)
+    if (message.uid.value >= 18) message.date += 86'400;
+  CHECK(stage.run().complete());
+}
+
 STORY("C47 restored from a backup, noticed before new mail comes") {
   without_modseq(stage);
   stage.deliver(20);
