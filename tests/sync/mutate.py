@@ -127,8 +127,8 @@ MUTANTS = [
     ("flags of old mail are never looked at", "observe.cc", "if (work.source.unseen && work.source.unseen != row.unseen_seen) return done();", ""),
     # identity.cc, limits.cc
     ("UIDNEXT that went back is believed", "identity.cc", "(work.view.uid_next && *work.view.uid_next < work.row.floor.value)", "false"),
-    ("what comes back is the same", "identity.cc", "work.suspect = !again->empty();", "work.suspect = false;"),
-    ("UIDs always mean the same", "identity.cc", "another(rows->front(), header.evidence)) return false;", "another(rows->front(), header.evidence)) return true;"),
+    ("what comes back is the same", "identity.cc", "work.suspect = work.replaced || !again->empty();", "work.suspect = work.replaced;"),
+    ("UIDs always mean the same", "identity.cc", "another(rows->front(), header.evidence)) return true;", "another(rows->front(), header.evidence)) return false;"),
     ("nobody waits", "limits.cc", "if (context_.wait) context_.wait(*pause);", ""),
     ("a pause is not remembered", "limits.cc", "row.rest_until = come_back_;", ""),
     ("limits are not remembered", "limits.cc", "connections_ = std::min<std::size_t>(connections_, std::size_t{account_.connections} + 1);", ""),
