@@ -24,11 +24,6 @@ bool exists(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-std::string state_path(const Job& job) {
-  if (!job.state.empty()) return job.state;
-  return job.account ? default_state(*job.account) : job.maildir + "/mailhaul/state.db";
-}
-
 // Appends lines to the trace file, one at a time.
 class Trace {
  public:
@@ -127,6 +122,11 @@ Result<Workplace> open_account(const Job& job, bool create, const std::stop_toke
 }
 
 }  // namespace
+
+std::string state_path(const Job& job) {
+  if (!job.state.empty()) return job.state;
+  return job.account ? default_state(*job.account) : job.maildir + "/mailhaul/state.db";
+}
 
 Result<Workplace> open_workplace(const Job& job, bool create, const std::stop_token& stop,
                                  const sync::EventSink& events) {

@@ -9,6 +9,8 @@
 
 namespace mailhaul::collector {
 
+std::string state_path(const Job& job);  // of its ledger, whether anybody has named it or not
+
 // What a job works on. The Maildir's lock is taken before the ledger's.
 struct Workplace {
   std::unique_ptr<store::Destination> destination;  // nullptr: dry run into nothing

@@ -13,6 +13,7 @@
 
 #include "collector/authorize_command.h"
 #include "collector/collect.h"
+#include "collector/contacts_command.h"
 #include "collector/discover_command.h"
 #include "collector/exit.h"
 #include "collector/ledger_export.h"
@@ -37,6 +38,7 @@ struct Options {  // the command line as text, before it is understood
   unsigned second_look = 60;  // seconds
   unsigned grace = 7;         // days
   std::size_t connections = 1;
+  ContactsOptions contacts;
   bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false,
        status_flags = false;
 };
@@ -97,6 +99,7 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
                    "imap:// or pop3:// without TLS: everybody on the way can read password and mail");
   command.add_flag("--compress", o.compress, "COMPRESS=DEFLATE if the server offers it");
   command.add_flag("--json", o.json, "one JSON object a line, the last one is the report");
+  add_contacts_options(command, o.contacts);
   if (!collecting) {
     command.add_flag("--deep", o.deep, "read every message on both sides again and compare SHA-256");
     return;
@@ -259,6 +262,40 @@ int stopped_by(const Signals& signals, bool json) {
   return kSignal + signals.caught();
 }
 
+// The contacts that go with a job; what befalls them is in their report.
+std::optional<ContactsJob> contacts_job(const Options& o, const Job& job, Error& wrong) {
+  if (o.contacts.from.empty()) return std::nullopt;
+  const bool named = o.source.find("://") == std::string::npos;
+  const bool whole = job.source.user.find('@') != std::string::npos;
+  auto contacts = contacts_of(o.contacts, job,
+                              named   ? o.source
+                              : whole ? job.source.user
+                                      : job.source.user + "@" + job.source.host);
+  if (!contacts) {
+    wrong = contacts.error();
+    return std::nullopt;
+  }
+  contacts->resolver = o.resolver;
+  contacts->connect_to = o.connect_to;
+  contacts->plain_http = o.allow_plaintext;
+  return *std::move(contacts);
+}
+
+std::optional<contacts::Report> collect_contacts_of(const Options& o, const Job& job, const std::stop_token& stop) {
+  if (o.contacts.from.empty() || stop.stop_requested()) return std::nullopt;
+  contacts::Report out;
+  Error wrong;
+  const auto contacts = contacts_job(o, job, wrong);
+  if (!contacts) {
+    out.error = wrong.what;
+    return out;
+  }
+  auto report = collect_contacts(*contacts, stop);
+  if (report) return *std::move(report);
+  out.error = report.error().what + (report.error().advice.empty() ? "" : "; " + report.error().advice);
+  return out;
+}
+
 int run_collect(const Options& o, const Job& job) {
   Signals signals;
   const auto style = o.json ? ProgressStyle::Json : isatty(STDERR_FILENO) ? ProgressStyle::Bar : ProgressStyle::Lines;
@@ -271,12 +308,19 @@ int run_collect(const Options& o, const Job& job) {
     if (signals.caught() != 0) return stopped_by(signals, o.json);
     return complain(report.error(), kCouldNotRun);
   }
-  std::fputs((o.json ? report_json(*report, o.dry_run) + "\n" : report_text(*report, o.dry_run)).c_str(), stdout);
+  const auto contacts = collect_contacts_of(o, job, signals.token());
+  auto told = o.json ? report_json(*report, o.dry_run) : report_text(*report, o.dry_run);
+  if (o.json && contacts) told.replace(told.rfind('}'), 1, ",\"contacts\":" + contacts_json(*contacts) + "}");
+  if (o.json)
+    told += "\n";
+  else if (contacts)
+    told += contacts::report_text(*contacts);
+  std::fputs(told.c_str(), stdout);
   std::fflush(stdout);
   if (signals.caught() != 0) return stopped_by(signals, o.json);
   if (!report->error.empty()) return complain(usage(report->error), kIncomplete);
   if (o.dry_run) return kComplete;
-  return report->complete() ? kComplete : kIncomplete;
+  return report->complete() && (!contacts || contacts->complete()) ? kComplete : kIncomplete;
 }
 
 int run_verify(const Options& o, const Job& job) {
@@ -288,8 +332,18 @@ int run_verify(const Options& o, const Job& job) {
   }
   std::fputs((o.json ? verification_json(*outcome, o.deep) + "\n" : verification_text(*outcome, o.deep)).c_str(),
              stdout);
+  bool same = outcome->differences.empty();
+  if (!o.contacts.from.empty() && signals.caught() == 0) {
+    Error wrong;
+    const auto contacts = contacts_job(o, job, wrong);
+    if (!contacts) return complain(wrong, kUsage);
+    auto cards = verify_contacts(*contacts, o.deep, signals.token());
+    if (!cards) return complain(cards.error(), kCouldNotRun);
+    std::fputs(contacts::verification_text(*cards, o.deep).c_str(), o.json ? stderr : stdout);
+    same = same && cards->differences.empty();
+  }
   if (signals.caught() != 0) return stopped_by(signals, o.json);
-  return outcome->differences.empty() ? kComplete : kIncomplete;
+  return same ? kComplete : kIncomplete;
 }
 
 int run_ledger(const std::string& path, ExportForm form) {
@@ -384,6 +438,7 @@ int main(int argc, char** argv) {
            (failed->get_parent() ? "mailhaul " + failed->get_name() : failed->get_name()) + " --help\n";
   });
   Commands commands(app);
+  ContactsCommands contacts_commands(app);
   web::ServiceCommands service_commands(app, MAILHAUL_VERSION);
   app.set_version_flag("--version", "mailhaul " MAILHAUL_VERSION);
   const auto known = app.get_subcommands([](const CLI::App*) { return true; });
@@ -396,5 +451,6 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? kComplete : kUsage;
   }
   if (const auto status = service_commands.run()) return *status;
+  if (const auto status = contacts_commands.run()) return *status;
   return commands.run();
 }

@@ -10,10 +10,11 @@ struct Migration {
   const char* sql;   // may hold several statements
 };
 
-// All migrations this binary knows, ascending: of a ledger, of the service's own database, and of what is kept of an
-// IMAP destination (store/copy_book.h).
+// All migrations this binary knows, ascending: of a ledger, of the service's own database, of what is kept of an
+// IMAP destination (store/copy_book.h), and of contacts (store/card_ledger.h).
 std::span<const Migration> all();
 std::span<const Migration> service();
 std::span<const Migration> copies();
+std::span<const Migration> cards();
 
 }  // namespace mailhaul::migrations

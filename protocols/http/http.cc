@@ -37,30 +37,47 @@ Error refused(std::string what, std::string advice = "") {
   return {Scope::Account, Retry::AfterUserAction, std::move(what), std::move(advice)};
 }
 
+// libcurl writes the credentials of a request into the absolute form of a relative redirect.
+std::string without_user(std::string_view url) {
+  const auto begin = url.find("://");
+  if (begin == url.npos) return std::string(url);
+  const auto end = std::min(url.find_first_of("/?#", begin + 3), url.size());
+  const auto at = url.substr(0, end).rfind('@');
+  return at == url.npos ? std::string(url) : std::string(url.substr(0, begin + 3)) + std::string(url.substr(at + 1));
+}
+
 // One request; redirects are answers to it.
 class Exchange {
  public:
-  Exchange(const Request& request, const Options& options, const std::stop_token& stop)
-      : request_(request), options_(options), stop_(stop), easy_(curl_easy_init()) {}
+  Exchange(CURL* easy, const Request& request, const Options& options, const std::stop_token& stop)
+      : easy_(easy), request_(request), options_(options), stop_(stop) {}
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  ~Exchange() {
+    if (easy_ != nullptr) curl_easy_reset(easy_);  // it must not know this object any longer; its connections stay
+  }
 
   Result<Response> run(const std::string& url, milliseconds left) {
     if (!easy_ || !configure(url, left))
       return Error{Scope::Service, Retry::Later, "libcurl cannot be initialised", ""};
-    const CURLcode code = curl_easy_perform(easy_.get());
+    const CURLcode code = curl_easy_perform(easy_);
     if (refused_) return *refused_;
     if (code != CURLE_OK) return failure(code);
     long status = 0;
     const char* type = nullptr;
     const char* location = nullptr;
-    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &type);
-    curl_easy_getinfo(easy_.get(), CURLINFO_REDIRECT_URL, &location);
-    if (location != nullptr) redirect = location;
+    curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(easy_, CURLINFO_CONTENT_TYPE, &type);
+    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_URL, &location);
+    curl_off_t wait = 0;
+    curl_easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &wait);
     const std::string_view kind = type == nullptr ? "" : type;
-    return Response{static_cast<int>(status), to_lower(kind.substr(0, kind.find(';'))), std::move(body_), url};
+    Response response{static_cast<int>(status), to_lower(kind.substr(0, kind.find(';'))), std::move(body_), url};
+    if (location != nullptr) response.location = request_.user.empty() ? location : without_user(location);
+    response.challenge = std::move(challenge_);
+    response.retry_after = wait;
+    return response;
   }
-
-  std::string redirect;  // where the answer wants to lead
 
  private:
   bool configure(const std::string& url, milliseconds left);
@@ -79,6 +96,16 @@ class Exchange {
   }
   static std::size_t write(char* octets, std::size_t, std::size_t count, void* self) {
     auto& exchange = *static_cast<Exchange*>(self);
+    if (exchange.request_.sink) {
+      long status = 0;
+      curl_easy_getinfo(exchange.easy_, CURLINFO_RESPONSE_CODE, &status);
+      if (status >= 200 && status < 300) {
+        const Done taken = exchange.request_.sink({octets, count});
+        if (taken) return count;
+        exchange.refused_ = taken.error();
+        return 0;
+      }
+    }
     if (exchange.body_.size() + count > exchange.options_.max_body) {
       exchange.refused_ =
           refused("the answer is longer than " + std::to_string(exchange.options_.max_body) + " octets");
@@ -87,9 +114,17 @@ class Exchange {
     exchange.body_.append(octets, count);
     return count;
   }
-  static std::size_t header(char*, std::size_t, std::size_t count, void* self) {
+  static std::size_t header(char* octets, std::size_t, std::size_t count, void* self) {
     auto& exchange = *static_cast<Exchange*>(self);
     exchange.header_octets_ += count;
+    const std::string_view line(octets, count);
+    constexpr std::string_view kChallenge = "www-authenticate:";
+    if (line.starts_with("HTTP/")) exchange.challenge_.clear();  // another answer of the same exchange
+    if (equal_ignoring_case(line.substr(0, kChallenge.size()), kChallenge)) {
+      const auto from = line.find_first_not_of(" \t", kChallenge.size());
+      if (from != line.npos)
+        exchange.challenge_ += to_lower(line.substr(from, line.find_first_of(" \t\r\n", from) - from)) + "\n";
+    }
     if (exchange.header_octets_ <= (64 << 10)) return count;
     exchange.refused_ = refused("the answer's header is too long");
     return 0;
@@ -98,19 +133,19 @@ class Exchange {
     return static_cast<Exchange*>(self)->stop_.stop_requested() ? 1 : 0;
   }
 
+  CURL* easy_;
   const Request& request_;
   const Options& options_;
   const std::stop_token& stop_;
   std::array<char, CURL_ERROR_SIZE> error_{};
-  std::string body_;
+  std::string body_, challenge_;
   std::size_t header_octets_ = 0;
   std::optional<Error> refused_, kept_out_;
   List headers_, connect_to_;
-  std::unique_ptr<CURL, EasyCleanup> easy_;  // last: it uses the rest
 };
 
 bool Exchange::configure(const std::string& url, milliseconds left) {
-  CURL* easy = easy_.get();
+  CURL* easy = easy_;
   bool good = true;
   const auto set = [&](CURLoption option, auto value) {
     good = curl_easy_setopt(easy, option, value) == CURLE_OK && good;
@@ -148,6 +183,15 @@ bool Exchange::configure(const std::string& url, milliseconds left) {
     set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(CURLOPT_POSTFIELDS, request_.body.c_str());
     add(headers_, "Content-Type: " + request_.content_type);
+  }
+  if (options_.stall.count() > 0) {
+    set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.stall.count()));
+  }
+  if (!request_.user.empty()) {
+    set(CURLOPT_HTTPAUTH, static_cast<long>(request_.digest ? CURLAUTH_DIGEST : CURLAUTH_BASIC));
+    set(CURLOPT_USERNAME, request_.user.c_str());
+    set(CURLOPT_PASSWORD, request_.password.reveal().c_str());
   }
   if (!request_.bearer.empty()) {
     set(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BEARER));
@@ -198,29 +242,55 @@ Done check_literal(const std::string& url, const Options& options) {
   return literal ? options.gate.check(*literal) : done();
 }
 
+std::unique_ptr<CURL, EasyCleanup> new_easy() {
+  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
+  return std::unique_ptr<CURL, EasyCleanup>(initialised == CURLE_OK ? curl_easy_init() : nullptr);
+}
+
 }  // namespace
 
+struct Connection::Impl {
+  Options options;
+  std::unique_ptr<CURL, EasyCleanup> easy;
+  std::size_t requests = 0;
+};
+
+Connection::Connection(Options options) : impl_(new Impl{std::move(options), new_easy()}) {}
+Connection::~Connection() = default;
+Connection::Connection(Connection&&) noexcept = default;
+Connection& Connection::operator=(Connection&&) noexcept = default;
+std::size_t Connection::requests() const { return impl_->requests; }
+
+Result<Response> Connection::send(const Request& request, const std::stop_token& stop) {
+  if (Done allowed = check_literal(request.url, impl_->options); !allowed)
+    return allowed.error().in(shown(request.url));
+  ++impl_->requests;
+  Exchange exchange(impl_->easy.get(), request, impl_->options, stop);
+  auto response = exchange.run(request.url, impl_->options.timeout);
+  if (!response) return response.error().in(shown(request.url));
+  return response;
+}
+
 Result<Response> fetch(const Request& request, const Options& options, const std::stop_token& stop) {
-  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (initialised != CURLE_OK) return Error{Scope::Service, Retry::Later, "libcurl cannot be initialised", ""};
+  const auto easy = new_easy();
   const auto deadline = steady_clock::now() + options.timeout;
   std::string url = request.url;
   for (int hop = 0;; ++hop) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
     if (left.count() <= 0) return Error{Scope::Account, Retry::Later, "no answer in time", ""}.in(shown(url));
     if (Done allowed = check_literal(url, options); !allowed) return allowed.error().in(shown(url));
-    Exchange exchange(request, options, stop);
+    Exchange exchange(easy.get(), request, options, stop);
     Result<Response> response = exchange.run(url, left);
     if (!response) return response.error().in(shown(url));
-    if (exchange.redirect.empty() || response->status < 300 || response->status >= 400) return response;
-    if (request.secret || !request.bearer.empty())
-      return refused("the server wants to send the request elsewhere (" + shown(exchange.redirect) +
+    if (response->location.empty() || response->status < 300 || response->status >= 400) return response;
+    if (request.has_secret())
+      return refused("the server wants to send the request elsewhere (" + shown(response->location) +
                      "), which is not done with secrets")
           .in(shown(url));
     if (hop >= options.redirects) return refused("too many redirects").in(shown(url));
-    if (url.starts_with("https://") && !exchange.redirect.starts_with("https://"))
+    if (url.starts_with("https://") && !response->location.starts_with("https://"))
       return refused("the server leads away from https").in(shown(url));
-    url = exchange.redirect;
+    url = response->location;
   }
 }
 

@@ -198,3 +198,48 @@ TEST_CASE("http: nobody answers, and a stop") {
   stop.request_stop();
   CHECK(!http::fetch({"https://localhost:" + std::to_string(silent.port()) + "/"}, trusting(), stop.get_token()));
 }
+
+TEST_CASE("http: requests in a row share a connection, and a relative redirect does not show the password") {
+  std::atomic<int> connections = 0;
+  Loopback loopback([&](Stream& stream, std::size_t) {
+    ++connections;
+    for (std::string line; stream.read_line(line); line.clear()) {
+      std::string header = line;
+      do {
+        line.clear();
+      } while (stream.read_line(line) && !line.empty());
+      stream.write(header.starts_with("GET /moved")
+                       ? "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n"
+                       : "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde");
+    }
+  });
+  http::Options options;
+  options.plain_http = true;
+  const std::string base = "http://localhost:" + std::to_string(loopback.port());
+  {
+    http::Connection connection(options);
+    http::Request request;
+    request.url = base + "/moved";
+    request.user = "ann";
+    request.password = Secret("geheim");
+    const auto moved = connection.send(request);
+    REQUIRE(moved);
+    CHECK(moved->status == 302);
+    CHECK(moved->location == base + "/there");
+    request.url = moved->location;
+    std::string got;
+    request.sink = [&](std::string_view octets) {
+      got += octets;
+      return done();
+    };
+    REQUIRE(connection.send(request));
+    CHECK(got == "abcde");
+    request.sink = [](std::string_view) -> Done { return Error{Scope::Message, Retry::Never, "enough", ""}; };
+    const auto ended = connection.send(request);
+    REQUIRE_FALSE(ended);
+    CHECK(ended.error().what.ends_with("enough"));
+    CHECK(connection.requests() == 3);
+    CHECK(connections == 1);
+    CHECK(http::fetch({base + "/there"}, options)->body == "abcde");
+  }
+}
