@@ -9,7 +9,7 @@ from contacts_world import PASSWORD, USER, Radicale, Xandikos, books, card, dige
 from dovecot import temporary_folder
 from harness import SLOW, WHOLE, main, need, run, start
 
-CARDS = 2000 if WHOLE else 20
+CARDS = 2000 if WHOLE else 10
 
 
 class Contacts(unittest.TestCase):
