@@ -112,7 +112,7 @@ Server::OnIdle waits(Server*& self) {
 TEST_CASE("news is told, the same number said again is none") {
   Server server([&](test::Stream& stream, const std::string& tag, std::size_t n) {
     server.last_tag = tag;
-    stream.write("+ waiting\r\n* 1 EXISTS\r\n* OK still here\r\n");
+    stream.write(std::string("+ waiting\r\n* ") + (n == 3 ? "2" : "1") + " EXISTS\r\n* OK still here\r\n");
     if (n == 2) stream.write("* 2 EXISTS\r\n* 2 EXISTS\r\n");
     if (n == 3) stream.write("* 1 EXPUNGE\r\n");
   });
