@@ -166,7 +166,9 @@ class Play:
     def until(self, last_line, forgetful_of=None):
         disk = Disk(self.root, forgetful_of)
         moments = sorted([(call.begin, 0, call) for call in self.calls if "sync" in call.name] +
-                         [(call.end, 1, call) for call in self.calls if call.end is not None], key=lambda m: m[:2])
+                         # A number is free for another thread's file as soon as its close has begun.
+                         [(call.begin if call.name == "close" else call.end, 1, call) for call in self.calls if call.end is not None],
+                         key=lambda m: m[:2])
         pending = {}
         for line, ends, call in moments:
             if line > last_line:
