@@ -215,6 +215,7 @@ Result<sync::Report> collect(const Job& job, const sync::EventSink& events, cons
   settings.place = [&](const sync::SourceMailbox& m) { return job.rules.place(m); };
   settings.release = job.release;
   settings.connections = job.source.protocol == Protocol::Pop3 ? 1 : job.connections;  // a maildrop has one session
+  settings.newest_first = job.newest_first;
   settings.daily_octets = daily_octets(job);
   settings.dry_run = job.dry_run;
   auto report = sync::run(settings, context);

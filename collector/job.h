@@ -88,6 +88,7 @@ struct Job {
   std::vector<std::string> release;  // mailboxes whose held removals may go ahead
   Quirks quirks;
   std::size_t connections = 1;
+  bool newest_first = false;
   std::optional<std::uint64_t> daily_octets;  // what a day may bring; 0: no limit; nullopt: what its provider allows
   bool compress = false;
   bool dry_run = false;

@@ -40,7 +40,7 @@ struct Options {  // the command line as text, before it is understood
   std::size_t connections = 1;
   ContactsOptions contacts;
   bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false,
-       status_flags = false;
+       status_flags = false, newest_first = false;
 };
 
 void add_discovery_options(CLI::App& command, Options& o) {
@@ -119,6 +119,7 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
                   "IMAP destination: seconds until a message that was interrupted on its way, and is not there, is "
                   "looked for once more and then sent again (default 60)")
       ->check(CLI::Range(0, 3600));
+  command.add_flag("--newest-first", o.newest_first, "the newest messages of each mailbox first, not the oldest");
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
   command.add_option(
       "--on-source-delete", o.on_delete,
@@ -229,6 +230,7 @@ Result<Job> understand(const Options& o) {
   job.state = o.state;
   job.trace_file = o.trace;
   job.connections = o.connections;
+  job.newest_first = o.newest_first;
   job.second_look = std::chrono::seconds(o.second_look);
   if (job.account && job.account->identity() == job.source.identity())
     return usage("source and destination are the same account");

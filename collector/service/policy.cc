@@ -76,6 +76,7 @@ Accepted read_policy(std::string_view text, JobPolicy& into) {
                        {"max_size", number(policy.max_size, 0, INT64_MAX)},
                        {"on_source_delete", word(policy.on_source_delete)},
                        {"grace_days", number(policy.grace_days, 0, 3650)},
+                       {"newest_first", flag(policy.newest_first)},
                        {"connections", number(policy.connections, 1, 16)},
                        {"pop3_leave", word(policy.pop3_leave)}});
   if (!outcome) return outcome;
@@ -97,6 +98,7 @@ std::string to_json(const JobPolicy& p) {
               {"on_source_delete", p.on_source_delete},
               {"grace_days", p.grace_days},
               {"connections", p.connections},
+              {"newest_first", p.newest_first},
               {"pop3_leave", p.pop3_leave}}
       .dump();
 }
@@ -168,6 +170,7 @@ Accepted apply(const JobPolicy& policy, collector::Job& job) {
     return invalid("policy.on_source_delete", "policy.on_source_delete is keep, flag or remove");
   job.policy.grace = static_cast<std::int64_t>(policy.grace_days) * kDay;
   job.connections = policy.connections;
+  job.newest_first = policy.newest_first;
   auto leave = collector::parse_leave(policy.pop3_leave);
   if (!leave) return invalid("policy.pop3_leave", leave.error().what, leave.error().advice);
   job.policy.leave = *leave;

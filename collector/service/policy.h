@@ -20,6 +20,7 @@ struct JobPolicy {
   std::string on_source_delete = "keep";
   unsigned grace_days = 7;
   unsigned connections = 1;
+  bool newest_first = false;
   std::string pop3_leave = "forever";  // forever, delete, or a number of days
   bool operator==(const JobPolicy&) const = default;
 };

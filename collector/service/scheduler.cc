@@ -104,6 +104,8 @@ Done Scheduler::load_job(Id job, bool at_start) {
   Schedule schedule;
   (void)read_schedule(entry.row.schedule, schedule);
   entry.when = schedule.when;
+  const bool polls = schedule.when == When::Every || schedule.when == When::Push;
+  entry.period = std::chrono::minutes(polls ? schedule.minutes : 0);
   if (*account) {
     auto source = collector::parse_source((*account)->source);
     entry.host = source ? source->host : (*account)->source;
@@ -235,6 +237,7 @@ std::optional<Scheduler::Task> Scheduler::take(std::unique_lock<std::mutex>& loc
       continue;
     }
     entry->running = true;
+    entry->collecting = task->order.kind == RunKind::Collect;
     entry->sliced = entry->cancelled = entry->again = entry->again_for_mail = false;
     entry->stop = std::stop_source();
     entry->meter = std::make_shared<ProgressMeter>(clock_);
@@ -283,6 +286,7 @@ void Scheduler::keep_slices() {
         if (entry.due != kNever && entry.due != 0) entry.due += shifted;
     }
     make_way(steady);
+    look_again(steady);
     const auto running = std::ranges::count_if(entries_, [](const auto& e) { return e.second.running; });
     if (static_cast<std::size_t>(running) < settings_.workers) continue;
     const auto waits = [&](const auto& e) { return wants(e.second, now); };

@@ -80,6 +80,8 @@ class Scheduler {
     bool sliced = false;  // stopped to let others run
     bool cancelled = false;
     When when = When::Every;
+    std::chrono::seconds period{0};  // between polls; 0: none of its own
+    bool collecting = false;
     bool pushed = false;                         // its server has told of new mail
     bool again = false, again_for_mail = false;  // … while it ran
     std::chrono::steady_clock::time_point pushed_at{};
@@ -117,6 +119,7 @@ class Scheduler {
   void listen_for(const Entry& entry, bool there, bool anew);
   void heard(registry::Id account, bool mail);
   void run_again(Entry& entry);
+  void look_again(std::chrono::steady_clock::time_point now);
   void make_way(std::chrono::steady_clock::time_point now);
   std::optional<std::int64_t> next_poll(const Task& task, const Ran& ran, const Schedule& schedule, std::int64_t now);
 

@@ -91,6 +91,16 @@ void Scheduler::make_way(std::chrono::steady_clock::time_point now) {
   }
 }
 
+// A run that outlasts the time between two polls begins anew: what has arrived meanwhile comes before the backlog.
+void Scheduler::look_again(std::chrono::steady_clock::time_point now) {
+  for (auto& [id, entry] : entries_) {
+    if (!entry.running || !entry.collecting || entry.sliced || entry.period.count() == 0) continue;
+    if (now - entry.began < std::max(entry.period, settings_.slice)) continue;
+    entry.sliced = true;
+    entry.stop.request_stop();
+  }
+}
+
 // A poll that finds mail in INBOX, of which nobody has told, is a reason to listen no more; where nobody is listened
 // to, polls come more often.
 std::optional<std::int64_t> Scheduler::next_poll(const Task& task, const Ran& ran, const Schedule& schedule,

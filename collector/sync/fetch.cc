@@ -2,6 +2,7 @@
 // again, in the end one by one on a fresh connection; then it is either proved gone or it has failed, with the server's
 // words.
 #include <algorithm>
+#include <span>
 #include <thread>
 
 #include "collector/sync/engine.h"
@@ -29,6 +30,23 @@ constexpr Round kRounds[] = {{500, Form::Whole}, {500, Form::Whole}, {60, Form::
 std::int64_t retry_after(std::uint32_t attempts) {
   constexpr std::int64_t kHour = 3600, kSteps[] = {kHour, 6 * kHour, 24 * kHour, 72 * kHour, 168 * kHour};
   return kSteps[std::min<std::size_t>(attempts == 0 ? 0 : attempts - 1, std::size(kSteps) - 1)];
+}
+
+// What has arrived since the last run comes before what an earlier one has left.
+void fill(FetchQueue& queue, const Arrivals& arrivals, std::span<const Work> works, bool in_bulk) {
+  std::vector<FetchQueue::Mailbox> fresh, left;
+  for (const auto index : arrivals.mailboxes()) {
+    const auto& work = works[index];
+    auto all = arrivals.to_ask(index);
+    auto arrived = in_bulk ? all.intersect(work.todo.list) : UidSet();
+    if (auto older = all.minus(arrived); !older.empty()) left.push_back(work.fetch(index, std::move(older)));
+    if (!arrived.empty()) fresh.push_back(work.fetch(index, std::move(arrived)));
+  }
+  for (auto* some : {&fresh, &left})
+    for (auto& mailbox : *some) {
+      mailbox.first = some == &fresh && !left.empty();
+      queue.add(std::move(mailbox));
+    }
 }
 
 }  // namespace
@@ -92,9 +110,13 @@ void Engine::settled(const Settled& s) {
 Done Engine::fetch_round(std::size_t slice, Form form, Arrivals& arrivals, Committer& committer) {
   std::map<std::pair<std::size_t, Uid>, int> strikes;
   for (int idle = 0;;) {
-    FetchQueue queue(slice, form, &allowance_);
+    // Where what is wrong is looked for, one mailbox's messages are asked for in one order.
+    const bool in_bulk = slice > kRounds[2].slice;
+    FetchQueue queue(
+        slice, form, &allowance_,
+        settings_.newest_first && in_bulk ? FetchQueue::Order::NewestFirst : FetchQueue::Order::OldestFirst);
     allowance_.nothing_coming();
-    for (const auto index : arrivals.mailboxes()) queue.add(works_[index].fetch(index, arrivals.to_ask(index)));
+    fill(queue, arrivals, works_, in_bulk);
     const auto before = arrivals.taken();
     auto source = connected();
     if (!source) return source.error();

@@ -43,10 +43,12 @@ void FetchQueue::add(Mailbox mailbox) {
 std::optional<FetchSlice> FetchQueue::next(std::optional<std::size_t> selected) {
   if (allowance_ && !allowance_->may_ask()) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  auto it = std::ranges::find_if(mailboxes_, [&](const Mailbox& m) { return m.index == selected; });
-  if (it == mailboxes_.end()) it = mailboxes_.begin();
+  const bool first = std::ranges::any_of(mailboxes_, &Mailbox::first);
+  auto it = std::ranges::find_if(mailboxes_, [&](const Mailbox& m) { return m.first == first && m.index == selected; });
+  if (it == mailboxes_.end()) it = std::ranges::find(mailboxes_, first, &Mailbox::first);
   if (it == mailboxes_.end()) return std::nullopt;
-  FetchSlice slice{it->index, it->raw_name, it->validity, it->uids.take_front(slice_, kCommandOctets)};
+  auto uids = order_ == Order::OldestFirst ? it->uids.take_front(slice_, kCommandOctets) : it->uids.take_back(slice_);
+  FetchSlice slice{it->index, it->raw_name, it->validity, std::move(uids)};
   if (it->uids.empty()) mailboxes_.erase(it);
   if (allowance_) allowance_->asked(slice.uids.size());
   return slice;

@@ -115,11 +115,14 @@ class FetchQueue {
     std::string raw_name;
     std::optional<mail::UidValidity> validity;
     UidSet uids;
+    bool first = false;  // before whatever is not
   };
+  enum class Order { OldestFirst, NewestFirst };  // of a mailbox's messages, slice by slice
   // `slice`: messages a command asks for at most. 500 is what Exchange answers reliably; 1 isolates bad messages.
   // `allowance`: what a day may bring (nullptr: anything); outlives the queue.
-  explicit FetchQueue(std::size_t slice = 500, Form form = Form::Whole, Allowance* allowance = nullptr)
-      : slice_(slice), form_(form), allowance_(allowance) {}
+  explicit FetchQueue(std::size_t slice = 500, Form form = Form::Whole, Allowance* allowance = nullptr,
+                      Order order = Order::OldestFirst)
+      : slice_(slice), form_(form), allowance_(allowance), order_(order) {}
   void add(Mailbox mailbox);
   // The next piece, if possible of the mailbox that the connection has selected; nullopt: nothing left, or no more
   // today.
@@ -132,6 +135,7 @@ class FetchQueue {
   std::size_t slice_;
   Form form_;
   Allowance* allowance_;
+  Order order_;
   std::vector<Mailbox> mailboxes_;
 };
 

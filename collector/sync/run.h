@@ -36,6 +36,7 @@ struct RunSettings {
   std::vector<std::string> release;  // mailboxes, named as in the report, whose held removals may go ahead
   std::size_t connections = 1;
   std::uint64_t daily_octets = 0;          // bodies received in 24 hours; 0: no limit
+  bool newest_first = false;               // of each mailbox; by ascending UID otherwise
   bool dry_run = false;                    // plans, reports, writes nothing
   bool threaded = true;                    // false: everything on the caller's thread (simulation)
   std::size_t reconnects = 5;              // in a row without progress

@@ -169,6 +169,23 @@ UidSet UidSet::take_front(std::size_t messages, std::size_t octets) {
   return front;
 }
 
+UidSet UidSet::take_back(std::size_t messages) {
+  UidSet back;
+  while (!empty() && messages > 0) {
+    UidRange& r = ranges_.back();
+    const std::uint64_t count = std::min<std::uint64_t>(messages, std::uint64_t{r.last} - r.first + 1);
+    const UidRange part{static_cast<std::uint32_t>(r.last - count + 1), r.last};
+    back.ranges_.push_back(part);
+    messages -= count;
+    if (part.first == r.first)
+      ranges_.pop_back();
+    else
+      r.last = part.first - 1;
+  }
+  std::ranges::reverse(back.ranges_);
+  return back;
+}
+
 std::string UidSet::wire() const {
   std::string text;
   for (const auto& r : ranges()) {

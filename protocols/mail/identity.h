@@ -62,6 +62,8 @@ class UidSet {
   // Removes and returns the lowest UIDs: at most `messages` of them and at most `octets` of wire text, but one at least
   // (so that a loop ends). Amortised O(1) a range.
   UidSet take_front(std::size_t messages, std::size_t octets = 8000);
+  // The highest ones: at most `messages` of them, and as many ranges as that takes.
+  UidSet take_back(std::size_t messages);
 
   [[nodiscard]] std::string wire() const;  // "1:3,7,9:12" (sequence-set, RFC 9051 §9); empty for the empty set
   // Parses a uid-set without '*'. nullopt on anything that is not one, or more than `max_ranges` ranges.

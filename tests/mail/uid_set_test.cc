@@ -128,6 +128,18 @@ TEST_CASE("algebra against a plain set of numbers") {
   }
 }
 
+TEST_CASE("taking from the back: so many UIDs, the highest") {
+  UidSet s = set("1:10,20,30:40");
+  CHECK(s.take_back(3).wire() == "38:40");
+  CHECK(s.take_back(10).wire() == "10,20,30:37");
+  CHECK(s.take_front(2).wire() == "1:2");
+  CHECK(s.take_back(100).wire() == "3:9");
+  CHECK(s.empty());
+  CHECK(s.take_back(1).empty());
+  s.add(Uid{3});
+  CHECK(s.wire() == "3");
+}
+
 TEST_CASE("taking from the front: so many UIDs, so much text, at least one") {
   UidSet s = set("1:10,20,30:40");
   CHECK(s.take_front(3).wire() == "1:3");

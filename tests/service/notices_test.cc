@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "collector/service/service.h"
+#include "tests/service/scene.h"
 #include "tests/support/loopback.h"
 #include "tests/support/scratch.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 using registry::JobRow;
 
-constexpr std::int64_t kNow = 1'800'000'000, kHour = 3600, kDay = 86'400;
+constexpr std::int64_t kHour = 3600, kDay = 86'400;
 
 TEST_CASE("what is worth telling of a job, and once") {
   struct Line {
@@ -90,15 +91,6 @@ TEST_CASE("tries become rare, and end after three days") {
   CHECK(now - kNow > 3 * kDay);
 }
 
-class HandClock final : public Clock {
- public:
-  [[nodiscard]] std::int64_t unix_seconds() const override { return kNow + passed.load(); }
-  [[nodiscard]] std::chrono::steady_clock::time_point steady() const override {
-    return std::chrono::steady_clock::time_point(std::chrono::seconds(1000 + passed.load()));
-  }
-  std::atomic<std::int64_t> passed{0};
-};
-
 // Takes messages, or refuses them, and remembers their types.
 class Receiver {
  public:
@@ -133,21 +125,6 @@ class Receiver {
   test::Loopback loopback_;
 };
 
-template <class T>
-T fine(Outcome<T> outcome) {
-  if (!outcome) FAIL(outcome.refusal().what);
-  return *std::move(outcome);
-}
-
-template <class F>
-void until(const char* what, F&& true_now) {
-  for (int n = 0; n < 6000; ++n) {
-    if (true_now()) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  FAIL(what);
-}
-
 TEST_CASE("a server that is away for a day is told of once, though the service and the receiver die meanwhile") {
   test::Scratch scratch;
   HandClock clock;
@@ -166,23 +143,12 @@ TEST_CASE("a server that is away for a day is told of once, though the service a
       stream.write(tag + " OK done\r\n");
     }
   });
-  ServiceSettings settings;
-  settings.data = scratch.path() + "/data";
-  settings.mail_root = scratch.path() + "/mail";
-  settings.gate = test::good(net::AddressGate::public_and("127.0.0.0/8"));
-  settings.scheduler.workers = 2;
-  settings.scheduler.disk_reserve = 0;
+  const auto settings = settings_in(scratch);
   registry::Id job = 0;
   {
     auto service = test::good(Service::open(settings, clock));
     const auto viewer = test::good(service->access().local());
-    AccountChange account;
-    account.source = "imap://ann@127.0.0.1:" + std::to_string(server.port());
-    account.password = Secret("secret");
-    account.allow_plaintext = true;
-    const auto id = fine(service->add_account(viewer, account)).row.id;
-    const auto to = fine(service->add_destination(viewer, "", "ann", "utf7")).row.id;
-    job = fine(service->add_job(viewer, id, to, {})).row.id;
+    job = add_job(*service, viewer, server.port());
     ChannelChange channel;
     channel.url = "http://127.0.0.1:" + std::to_string(receiver.port()) + "/hook";
     channel.allow_plaintext = true;

@@ -30,6 +30,36 @@ TEST_CASE("engine: collects, then has nothing to do") {
   CHECK(scene.fs.effects() == effects);
 }
 
+// The UIDs whose bodies are asked for, in their order; the run stops before the one numbered `stop_before`.
+std::string fetched(Scene& scene, std::uint32_t stop_before = 0) {
+  std::string order;
+  scene.server.on_step = [&](std::string_view now) -> Done {
+    if (!now.starts_with("fetch ")) return done();
+    const auto uid = now.substr(6);
+    if (uid == std::to_string(stop_before))
+      return Error{Scope::Account, Retry::AfterUserAction, "the test stops here", ""};
+    order += (order.empty() ? "" : " ") + std::string(uid);
+    return done();
+  };
+  scene.run_process();
+  scene.server.on_step = {};
+  return order;
+}
+
+TEST_CASE("engine: what has arrived since the last run comes before what that one left") {
+  Scene scene;
+  for (const auto* name : {"a", "b", "c", "d"}) scene.inbox->deliver(letter(name), {}, kDate);
+  CHECK(fetched(scene, 2) == "1");
+  scene.inbox->deliver(letter("new"), {}, kDate);
+  SUBCASE("by ascending UID") { CHECK(fetched(scene) == "5 2 3 4"); }
+  SUBCASE("newest first") {
+    scene.settings.newest_first = true;
+    CHECK(fetched(scene) == "5 2 3 4");  // slice by slice: these are one
+  }
+  scene.clean();
+  CHECK(scene.copies() == "a -, b -, c -, d -, new -");
+}
+
 TEST_CASE("engine: a flag that changes between the list of mailboxes and a look at other things still arrives") {
   Scene scene;
   scene.inbox->deliver(letter("a"), {}, kDate);

@@ -10,6 +10,7 @@ Machine::Machine(std::uint64_t seed, StateFile& the_state, const MemoryFileSyste
   settings.wanted = [](const sync::SourceMailbox&) { return true; };
   settings.place = [](const sync::SourceMailbox& m) { return sync::Placing{m.path, false}; };
   settings.threaded = false;
+  settings.newest_first = seed % 4 == 3;
 }
 
 Ending Machine::run_process() {
