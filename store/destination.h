@@ -103,6 +103,14 @@ struct Delivery {  // one message of a batch
   mail::FlagSet flags;
 };
 
+struct Twin {  // a copy that lies here, to be had under one more key
+  std::string from;
+  FoundCopy copy;
+  std::string to;
+  DeliveryKey key{};
+  mail::FlagSet flags;  // of the new copy
+};
+
 struct BatchLimits {
   std::size_t messages = 1200;
   std::uint64_t octets = 16U << 20U;
@@ -135,6 +143,13 @@ class Destination {
   // (IncomingMessage::refused()). On an Error nothing of the batch may be taken as delivered, and delivering the same
   // keys again, now or after a crash, makes no second copy. One thread at a time.
   virtual Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch) = 0;
+
+  // Copies of copies, without their octets passing: hard links. Gives what they are called, durable; an empty name:
+  // this one cannot be had so (or its key is there already), deliver it. Repeated, now or after a crash, it makes no
+  // second copy. One thread at a time, not beside deliver().
+  virtual Result<std::vector<std::string>> duplicate(std::span<const Twin> twins) {
+    return std::vector<std::string>(twins.size());
+  }
 
   // Which of these keys have a copy in the mailbox? `keys` and the answer sorted ascending, one copy a key. What is
   // found is durable. Thread-safe.

@@ -285,6 +285,16 @@ class PosixFileSystem final : public FileSystem {
     return failed("rename to", to, new_name);
   }
 
+  Result<Linked> link_new(Handle& from, const std::string& old_name, Handle& to, const std::string& new_name) override {
+    if (!plain(old_name) || !plain(new_name)) return failed("link to", to, new_name);
+    if (::linkat(fd_of(from), old_name.c_str(), fd_of(to), new_name.c_str(), 0) == 0) return Linked::Yes;
+    if (errno == EEXIST) return Linked::TargetExists;
+    if (errno == ENOENT) return Linked::SourceMissing;
+    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK || errno == EXDEV)
+      return Linked::Unsupported;
+    return failed("link to", to, new_name);
+  }
+
   Done replace(Handle& from, const std::string& old_name, Handle& to, const std::string& new_name) override {
     if (!plain(old_name) || !plain(new_name) ||
         ::renameat(fd_of(from), old_name.c_str(), fd_of(to), new_name.c_str()) != 0)

@@ -74,6 +74,12 @@ class FileSystem {
   enum class Renamed { Yes, TargetExists, SourceMissing };
   virtual Result<Renamed> rename_new(Handle& from, const std::string& old_name, Handle& to,
                                      const std::string& new_name) = 0;  // RENAME_NOREPLACE
+  // A second name of the same file (link(2)), which replaces nothing. Unsupported: this file system, or this file, has
+  // no more names to give.
+  enum class Linked { Yes, TargetExists, SourceMissing, Unsupported };
+  virtual Result<Linked> link_new(Handle&, const std::string& /*old_name*/, Handle&, const std::string& /*new_name*/) {
+    return Linked::Unsupported;
+  }
   virtual Done replace(Handle& from, const std::string& old_name, Handle& to, const std::string& new_name) = 0;
   virtual Result<bool> remove(Handle& directory, const std::string& name) = 0;  // a file; false: there was none
   virtual Done list(Handle& directory, const std::function<void(const Entry&)>& visit) = 0;  // without . and ..

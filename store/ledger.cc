@@ -128,6 +128,10 @@ Result<mail::UidSet> Ledger::vanished_copies(MailboxId mailbox, std::uint32_t ge
   });
 }
 
+Result<std::vector<Sibling>> Ledger::siblings(AccountId account, std::string_view email_id) {
+  return impl_->read([&](sqlite::Database& db) { return rows::siblings(db, account, email_id); });
+}
+
 Result<std::uint64_t> Ledger::vanished_count(const MailboxRow& row, std::int64_t since, bool waiting) {
   return impl_->read_life(row.id, row.generation, [&](sqlite::Database& db, const rows::Life& life) {
     return rows::vanished_count(db, life, row, since, waiting);

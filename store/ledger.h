@@ -125,6 +125,14 @@ struct PlacementRow {
   bool operator==(const PlacementRow&) const = default;
 };
 
+struct Sibling {  // the same message in a mailbox of the account, by its EMAILID
+  MailboxId mailbox;
+  std::uint32_t generation = 0;
+  bool current = false;  // the mailbox's current generation
+  MessageRow row;
+  std::optional<PlacementRow> copy;
+};
+
 struct NameRow {  // of a source whose messages have names and no UIDs: the UID that we gave this one
   mail::Uid uid;
   std::string name;                // any octets
@@ -188,6 +196,8 @@ class Ledger {
   using Visit = std::function<bool(const MailboxRow&, std::uint32_t generation, const MessageRow&,
                                    std::span<const PlacementRow>)>;
   Done each_message(AccountId account, const Visit& visit);
+  // Every row of the account with this EMAILID (not empty), of all generations, in the order of their making.
+  Result<std::vector<Sibling>> siblings(AccountId account, std::string_view email_id);
   // Recounts every tally from the rows and compares; an Error names the first difference. Also has SQLite examine the
   // whole file. For tests and `verify`; walks every page.
   Done check();
@@ -235,6 +245,8 @@ class Ledger {
     Done not_missing(MailboxId mailbox, std::uint32_t generation, mail::Uid uid);
     // Of a vanished row; Done drops its copies' rows.
     Done set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal);
+    // What the server calls the message in every mailbox; of an existing row. The same: no write.
+    Done identify(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, std::string_view email_id);
     // Flags: the intent, then the settled base.
     Done intend_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& next_base);
     Done settle_flags(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, const mail::FlagSet& base);

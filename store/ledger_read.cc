@@ -204,12 +204,14 @@ Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<cons
   return all;
 }
 
-Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last) {
+namespace {
+
+Result<std::vector<PlacementRow>> placements(sqlite::Database& db, std::int64_t first, std::int64_t last) {
   auto q = db.use(
       "SELECT message, name, key FROM placement CROSS JOIN directory ON directory.id = placement.directory "
       "WHERE message BETWEEN ?1 AND ?2 ORDER BY message");
-  q->bind(1, life.key(first));
-  q->bind(2, life.key(last));
+  q->bind(1, first);
+  q->bind(2, last);
   std::vector<PlacementRow> found;
   for (;;) {
     auto row = q->step();
@@ -221,6 +223,41 @@ Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& l
     const auto key = q->blob(2);
     if (key.size() == placement.key.size()) std::copy(key.begin(), key.end(), placement.key.begin());
   }
+}
+
+}  // namespace
+
+Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last) {
+  return placements(db, life.key(first), life.key(last));
+}
+
+Result<std::vector<Sibling>> siblings(sqlite::Database& db, AccountId account, std::string_view email_id) {
+  std::vector<Sibling> found;
+  std::vector<std::int64_t> keys;
+  auto q = db.use("SELECT message.id, " MAILHAUL_MESSAGE_COLUMNS
+                  ", mailbox.id, generation.number, generation.number = mailbox.generation FROM message "
+                  "CROSS JOIN generation ON generation.id = message.id >> 32 "
+                  "CROSS JOIN mailbox ON mailbox.id = generation.mailbox "
+                  "WHERE email_id = ?1 AND mailbox.account = ?2 ORDER BY message.id");
+  q->bind_text(1, email_id);
+  q->bind(2, account.value);
+  for (;;) {
+    auto row = q->step();
+    if (!row) return row.error();
+    if (!*row) break;
+    keys.push_back(q->integer(0));
+    Sibling& one = found.emplace_back();
+    one.row = read_message(*q);
+    one.mailbox = MailboxId{q->integer(20)};
+    one.generation = q->as<std::uint32_t>(21);
+    one.current = q->integer(22) != 0;
+  }
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    auto copies = placements(db, keys[i], keys[i]);
+    if (!copies) return copies.error();
+    if (!copies->empty()) found[i].copy = std::move(copies->front());
+  }
+  return found;
 }
 
 Result<mail::UidSet> vanished_copies(sqlite::Database& db, const Life& life, std::int64_t by) {

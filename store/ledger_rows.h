@@ -67,6 +67,7 @@ Result<std::vector<MessageRow>> newest(sqlite::Database& db, const Life& life, s
 Result<mail::UidSet> uids(sqlite::Database& db, const Life& life, std::span<const MessageState> states,
                           std::int64_t due_by);
 Result<std::vector<PlacementRow>> placements(sqlite::Database& db, const Life& life, mail::Uid first, mail::Uid last);
+Result<std::vector<Sibling>> siblings(sqlite::Database& db, AccountId account, std::string_view email_id);
 Result<mail::UidSet> vanished_copies(sqlite::Database& db, const Life& life, std::int64_t by);
 Result<std::uint64_t> vanished_count(sqlite::Database& db, const Life& life, const MailboxRow& row, std::int64_t since,
                                      bool waiting);

@@ -169,6 +169,18 @@ Done Ledger::Transaction::not_missing(MailboxId mailbox, std::uint32_t generatio
   });
 }
 
+Done Ledger::Transaction::identify(MailboxId mailbox, std::uint32_t generation, mail::Uid uid,
+                                   std::string_view email_id) {
+  return impl_->attempt([&]() -> Done {
+    auto life = impl_->life(mailbox, generation);
+    if (!life) return life.error();
+    auto q = impl_->db.use("UPDATE message SET email_id = ?2 WHERE id = ?1 AND email_id IS NOT ?2");
+    q->bind(1, (*life)->key(uid));
+    q->bind_text(2, email_id);
+    return q->run();
+  });
+}
+
 Done Ledger::Transaction::set_removal(MailboxId mailbox, std::uint32_t generation, mail::Uid uid, Removal removal) {
   if (removal == Removal::Done)
     if (auto dropped = remove_placement(mailbox, generation, uid); !dropped) return dropped;

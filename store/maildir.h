@@ -80,6 +80,9 @@ class Maildir final : public Destination {
   // removed, and delivering the same keys again, now or after a crash, makes no second copy. One thread at a time.
   Result<std::vector<std::string>> deliver(std::span<std::pair<std::string, Delivery>> batch) override;
 
+  // Hard links straight into cur/, then the directories synced. What the files hold is durable already.
+  Result<std::vector<std::string>> duplicate(std::span<const Twin> twins) override;
+
   // Which of these keys have a file in the mailbox (cur and new; two scans if one could have raced with a rename)?
   // `keys` sorted ascending; so is the answer, one copy a key. What is found is durable and may be adopted. Costs one
   // scan for the first call, then one scan for a call with hits, none for a call without. Memory grows with the hits

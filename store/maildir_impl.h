@@ -68,6 +68,9 @@ struct Maildir::Impl {
   Done make_durable(std::span<BatchItem> items);
   Done publish(std::span<BatchItem> group, std::vector<std::string>& names);
 
+  // One more name of files that are there (maildir_twins.cc).
+  Done link(Folder& to, std::span<const Twin* const> group, std::span<std::string* const> names);
+
   // Looking (maildir_copies.cc).
   using VisitFile = std::function<void(std::string_view file, std::optional<MaildirName> name, bool in_new)>;
   Done scan(const Handles& handles, const VisitFile& visit);

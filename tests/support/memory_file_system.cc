@@ -404,6 +404,23 @@ Result<store::FileSystem::Renamed> MemoryFileSystem::rename_new(Handle& from, co
   return Renamed::Yes;
 }
 
+Result<store::FileSystem::Linked> MemoryFileSystem::link_new(Handle& from, const std::string& old_name, Handle& to,
+                                                             const std::string& new_name) {
+  const std::scoped_lock lock(mutex_);
+  auto source = directory_of(from);
+  if (!source) return source.error();
+  auto target = directory_of(to);
+  if (!target) return target.error();
+  if (!options_.links) return Linked::Unsupported;
+  const auto found = (*source)->entries.find(old_name);
+  if (found == (*source)->entries.end()) return Linked::SourceMissing;
+  if ((*target)->entries.contains(new_name)) return Linked::TargetExists;
+  if (auto allowed = effect("link", new_name); !allowed) return allowed.error();
+  (*target)->entries[new_name] = found->second;
+  touch(*target);
+  return Linked::Yes;
+}
+
 Done MemoryFileSystem::replace(Handle& from, const std::string& old_name, Handle& to, const std::string& new_name) {
   const std::scoped_lock lock(mutex_);
   auto source = directory_of(from);

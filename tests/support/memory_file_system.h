@@ -25,6 +25,7 @@ class MemoryFileSystem final : public store::FileSystem {
   struct Options {
     bool barrier = true;      // false: open_barrier() gives nullptr, as on tmpfs or NFS
     bool trace = false;       // record each effect as a line of text
+    bool links = true;        // false: link_new() has nothing to give, as on FAT or over SMB
     std::uint64_t space = 0;  // octets of file data that fit; 0: no limit (ENOSPC beyond)
   };
   MemoryFileSystem() : MemoryFileSystem(Options{}) {}
@@ -75,6 +76,8 @@ class MemoryFileSystem final : public store::FileSystem {
   Result<std::unique_ptr<store::Barrier>> open_barrier(store::Handle& directory) override;
   Result<Renamed> rename_new(store::Handle& from, const std::string& old_name, store::Handle& to,
                              const std::string& new_name) override;
+  Result<Linked> link_new(store::Handle& from, const std::string& old_name, store::Handle& to,
+                          const std::string& new_name) override;
   Done replace(store::Handle& from, const std::string& old_name, store::Handle& to,
                const std::string& new_name) override;
   Result<bool> remove(store::Handle& directory, const std::string& name) override;
