@@ -150,7 +150,7 @@ sync::SourceFactory source_factory(const Job& job, const std::stop_token& stop, 
   account.token = job.token;
   if (const auto* provider = discovery::preset_of_server(job.source.host)) account.help = provider->help();
   const auto options = client_options(job, stop);
-  const ImapSourceOptions about{job.source.host, job.quirks.chosen};
+  const ImapSourceOptions about{job.source.host, job.quirks.chosen, job.gmail_labels};
   const auto told = std::make_shared<std::once_flag>();
   if (job.source.protocol == Protocol::Pop3) {
     if (!habits) habits = std::make_shared<Pop3Habits>();

@@ -252,11 +252,7 @@ Done ImapSource::fetch(FetchQueue& queue, sync::Receiver& receiver) {
   manner.placeholders = quirk(imap::Quirk::Placeholders);
   if (quirk(imap::Quirk::SmallSlices)) manner.messages = 20;
   manner.line_octets = line_octets();
-  manner.items = "UID FLAGS INTERNALDATE";
-  if (has("OBJECTID"))
-    manner.items += " EMAILID";  // RFC 8474 §5.1
-  else if (has("X-GM-EXT-1"))
-    manner.items += " X-GM-MSGID";
+  manner.items = "UID FLAGS INTERNALDATE" + identity_item();
   FetchScript script(queue, receiver, manner);
   return client_->converse(script);
 }

@@ -129,6 +129,11 @@ std::vector<std::string> ImapSource::status_items() const {
   return items;
 }
 
+std::string ImapSource::identity_item() const {
+  if (has("OBJECTID")) return " EMAILID";  // RFC 8474 §5.1
+  return has("X-GM-EXT-1") ? " X-GM-MSGID" : "";
+}
+
 std::size_t ImapSource::line_octets() const { return quirk(imap::Quirk::ShortLines) ? 850 : 8000; }
 
 Command ImapSource::examine(const std::string& raw_name) const {
@@ -204,6 +209,7 @@ Done ImapSource::list() {
       take(status->second, mailbox);
   }
   assign_homes(found_);
+  if (has("X-GM-EXT-1")) arrange_labels(found_, options_.labels);
   return done();
 }
 
@@ -276,6 +282,32 @@ Result<UidSet> ImapSource::probe(const FetchQueue::Mailbox& mailbox) {
   // An answer that is not an answer proves nothing: everything counts as still there.
   if (shown.failed || shown.validity() != mailbox.validity) return mailbox.uids;
   return mailbox.uids.intersect(shown.uids);
+}
+
+Result<std::vector<sync::Identity>> ImapSource::identities(const FetchQueue::Mailbox& mailbox) {
+  class Naming final : public Selected {
+   public:
+    explicit Naming(const UidSet& wanted) : wanted_(wanted) {}
+    Done on(const Event& event) override {
+      const auto* fetched = std::get_if<imap::Fetched>(&event);
+      if (!fetched) return Selected::on(event);
+      if (!fetched->uid || !wanted_.contains(*fetched->uid) || !fetched->email_id || !fetched->flags) return done();
+      found.push_back(
+          {*fetched->uid, *fetched->email_id, *fetched->flags,
+           fetched->internal_date ? mail::parse_internal_date(*fetched->internal_date, INT64_MAX) : std::nullopt});
+      return done();
+    }
+    std::vector<sync::Identity> found;
+
+   private:
+    const UidSet& wanted_;
+  };
+  Naming naming(mailbox.uids);
+  if (auto r = ask_each(mailbox, "UID FLAGS INTERNALDATE" + identity_item(), naming); !r) return r.error();
+  if (naming.error()) return *naming.error();
+  if (naming.validity() != mailbox.validity || naming.changed())
+    return Error{Scope::Mailbox, Retry::Later, "UIDVALIDITY has changed", ""};
+  return std::move(naming.found);
 }
 
 // The same question in smaller and smaller pieces, the whole header block from the second time on: what is not answered

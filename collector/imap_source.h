@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "collector/gmail.h"
 #include "collector/sync/ports.h"
 #include "protocols/client/imap_client.h"
 #include "protocols/imap/quirks.h"
@@ -17,6 +18,7 @@ class Steps;
 struct ImapSourceOptions {
   std::string host;          // for the quirk table
   imap::QuirkChoice quirks;  // the user's
+  GmailLabels labels = GmailLabels::Mailboxes;
 };
 
 class ImapSource final : public sync::Source {
@@ -28,6 +30,8 @@ class ImapSource final : public sync::Source {
   Result<std::vector<sync::SourceMailbox>> mailboxes() override;
   Result<std::vector<sync::MailboxView>> observe(std::span<const sync::ObserveRequest> requests) override;
   Result<sync::UidSet> probe(const sync::FetchQueue::Mailbox& mailbox) override;
+  [[nodiscard]] bool identifies() const override { return has("OBJECTID") || has("X-GM-EXT-1"); }
+  Result<std::vector<sync::Identity>> identities(const sync::FetchQueue::Mailbox& mailbox) override;
   Result<std::vector<sync::Headers>> headers(const sync::FetchQueue::Mailbox& mailbox) override;
   Done fetch(sync::FetchQueue& queue, sync::Receiver& receiver) override;
 
@@ -48,7 +52,8 @@ class ImapSource final : public sync::Source {
   Done list();
   Done complete_status();
   [[nodiscard]] std::vector<std::string> status_items() const;
-  [[nodiscard]] std::size_t line_octets() const;  // of UIDs in one command
+  [[nodiscard]] std::string identity_item() const;  // " EMAILID" or the like; empty: it has none
+  [[nodiscard]] std::size_t line_octets() const;    // of UIDs in one command
   [[nodiscard]] imap::Command examine(const std::string& raw_name) const;
   // UIDs of `mailbox` in slices, each asked with `items`; answers go to the listener.
   Done ask_each(const sync::FetchQueue::Mailbox& mailbox, const std::string& items, client::Listener& listener,

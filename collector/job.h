@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "collector/gmail.h"
 #include "collector/sync/run.h"
 #include "protocols/base/result.h"
 #include "protocols/client/imap_client.h"
@@ -84,6 +85,7 @@ struct Job {
   std::string client_certificate;  // PEM with its key; empty: none
   MailboxRules rules;
   sync::Policy policy;
+  GmailLabels gmail_labels = GmailLabels::Mailboxes;
   bool pop3_status_flags = false;    // flags from the Status and X-Status fields that mbox servers write
   std::vector<std::string> release;  // mailboxes whose held removals may go ahead
   Quirks quirks;

@@ -33,7 +33,8 @@ using namespace mailhaul::collector;  // NOLINT(google-build-using-namespace)
 struct Options {  // the command line as text, before it is understood
   std::string source, destination, password_file, destination_password_file, token_file, authzid, certificate, resolver,
       ca_file, proxy, state, since, max_size, daily, trace;
-  std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever";
+  std::string namespaces = "personal", special_use = "map", on_delete = "keep", names = "utf7", leave = "forever",
+              labels = "mailboxes";
   std::vector<std::string> connect_to, include, exclude, map, quirks, release_hold;
   unsigned second_look = 60;  // seconds
   unsigned grace = 7;         // days
@@ -108,6 +109,9 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
   command.add_option("--map", o.map, "'A=B': put mailbox A, and what is below it, into B (repeatable)");
   command.add_option("--special-use", o.special_use,
                      "map: Sent, Drafts, Junk, Trash, Archive under these names, or keep: as the source calls them");
+  command.add_option("--gmail-labels", o.labels,
+                     "Gmail: mailboxes, a message in each of its labels (one file, several names), or primary: in one "
+                     "of them; what has no label goes to Archive");
   command.add_option("--since", o.since, "only mail that arrived at the source on or after YYYY-MM-DD");
   command.add_option("--max-size", o.max_size, "no messages larger than this (octets, or 500K, 20M, 2G)");
   command.add_option(
@@ -146,6 +150,8 @@ Done understand_rules(const Options& o, Job& job) {
   if (o.special_use != "map" && o.special_use != "keep") return usage("--special-use is map or keep");
   job.rules.special_use = o.special_use == "map";
   job.rules.all_namespaces = o.namespaces == "all";
+  if (o.labels != "mailboxes" && o.labels != "primary") return usage("--gmail-labels is mailboxes or primary");
+  job.gmail_labels = o.labels == "primary" ? GmailLabels::Primary : GmailLabels::Mailboxes;
   if (o.names != "utf7" && o.names != "utf8") return usage("--maildir-names is utf7 or utf8");
   job.names = o.names == "utf8" ? store::MaildirNames::Utf8 : store::MaildirNames::Utf7;
   if (!o.since.empty()) {

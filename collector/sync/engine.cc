@@ -92,7 +92,11 @@ Result<Report> Engine::go() {
 
 Result<Report> Engine::all_mailboxes() {
   if (auto allowed = recall_limits(); !allowed) return allowed.error();
-  auto mailboxes = on_source([](Source& source) { return source.mailboxes(); });
+  auto mailboxes = on_source([&](Source& source) {
+    auto listed = source.mailboxes();
+    identifies_ = source.identifies();
+    return listed;
+  });
   if (!mailboxes) return mailboxes.error();
   if (auto laid = lay_out(*std::move(mailboxes)); !laid) return laid.error();
   laid_out_ = true;
@@ -162,7 +166,8 @@ Done Engine::lay_out(std::vector<SourceMailbox> mailboxes) {
   std::vector<Work*> newcomers;
   // What cannot hold mail needs no place: in a Maildir++ a parent is there because its children are.
   const auto everything = mailboxes;
-  std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !m.selectable || !settings_.wanted(m); });
+  std::erase_if(mailboxes, [&](const SourceMailbox& m) { return !m.selectable || m.aside || !settings_.wanted(m); });
+  if (identifies_) std::ranges::stable_sort(mailboxes, {}, &SourceMailbox::rank);
   if (auto renamed = recognise_renames(mailboxes, everything, known); !renamed) return renamed;
   for (const auto& [name, row] : known)
     if (std::ranges::find(everything, name, &SourceMailbox::raw_name) == everything.end())
@@ -301,9 +306,9 @@ Result<bool> Engine::needs_work(Work& work) {
   if (!row.uid_validity || !s.uid_validity || !s.uid_next || !s.messages) return true;
   if (*s.uid_validity != row.uid_validity->value || s.uid_next != row.uid_next_seen || s.messages != row.exists_seen)
     return true;
-  if (row.tally.of(MessageState::Listed) + row.tally.of(MessageState::Failed) + row.tally.of(MessageState::Excluded) >
-      0)
-    return true;
+  if (row.tally.of(MessageState::Listed) + row.tally.of(MessageState::Failed) > 0) return true;
+  const bool by_rank = identifies_ && s.rank > 0;  // then what is excluded waits for a change in another mailbox
+  if (row.tally.of(MessageState::Excluded) > 0 && !by_rank) return true;
   // RFC 7162 §3.1.2.1: without a HIGHESTMODSEQ flags have to be looked at each time.
   if (!s.highest_modseq || !row.modseq) return *s.messages > 0;
   return *s.highest_modseq != row.modseq->value;
@@ -315,13 +320,19 @@ Result<std::vector<Engine::Group>> Engine::groups() {
     if (!needs) return needs.error();
     work.needed = *needs;
   }
+  // What is kept elsewhere may have to be kept here once it is no longer there.
+  if (identifies_ && std::ranges::any_of(works_, &Work::needed))
+    for (auto& work : works_)
+      work.needed = work.needed || (work.source.rank > 0 && work.row.tally.of(store::MessageState::Excluded) > 0);
   const auto rest = std::stable_partition(works_.begin(), works_.end(), [&](const Work& w) { return w.needed; });
   std::vector<Group> out;
   auto first = works_.begin();
   std::uint64_t messages = 0;
   for (auto it = first; it != rest; ++it) {
     messages += it->source.messages.value_or(0);
-    if (it != first && (it - first >= static_cast<std::ptrdiff_t>(kGroupMailboxes) || messages > kGroupMessages)) {
+    const bool later = identifies_ && it != first && it->source.rank != (it - 1)->source.rank;
+    if (it != first &&
+        (later || it - first >= static_cast<std::ptrdiff_t>(kGroupMailboxes) || messages > kGroupMessages)) {
       out.emplace_back(first, it);
       first = it;
       messages = it->source.messages.value_or(0);
@@ -343,7 +354,7 @@ Done Engine::process(Group group) {
   if (auto r = say(group); !r) return r;
   if (auto r = level_flags(group); !r) return r;
   if (auto r = recognise_moves(group); !r) return r;
-  auto fetched = fetch(group);
+  auto fetched = fetch_once(group);
   // What was fetched before a failure is settled; the cursors of mailboxes that were observed cleanly may move all the
   // same, because undelivered rows carry themselves.
   if (fetched || fetched.error().scope == Scope::Account)

@@ -1,6 +1,6 @@
 // Private to the room: the steps of a run. engine.cc holds the flow, observe.cc what the source says, rebind.cc new
-// UIDs for old rows, rename.cc new names for old mailboxes, moves.cc messages from one mailbox to another,
-// removals.cc what becomes of the copies of vanished
+// UIDs for old rows, rename.cc new names for old mailboxes, moves.cc messages from one mailbox to another, once.cc
+// messages that are in several at once, removals.cc what becomes of the copies of vanished
 // messages, leave.cc what is deleted at a source whose sessions take effect at their end, settle.cc the local effects
 // (say, adopt, level flags, cursors), fetch.cc the bodies, twins.cc bodies of the wrong UID.
 #pragma once
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "collector/sync/allowance.h"
+#include "collector/sync/committer.h"
 #include "collector/sync/intake.h"
 #include "collector/sync/names.h"
 #include "collector/sync/patience.h"
@@ -116,6 +117,17 @@ class Engine {
   Result<std::vector<Lost>> lately_lost();
   Result<std::vector<Found>> just_found(Group group, std::size_t lost);
   Result<bool> bring(const Lost& from, const Found& message, Batch& batch);
+  Result<bool> bring(const store::PlacementRow& from, const store::MessageRow& what, const Found& message,
+                     Batch& batch);
+
+  // once.cc
+  Done identify(const Work& work, std::size_t index, SourceWindow& source, const LedgerWindow& ledger);
+  Result<std::string> elsewhere(const Work& work, const std::string& email_id);
+  Done say_identities(Work& work, const SourceWindow& source, const LedgerWindow& ledger);
+  Done fetch_once(Group group);
+  Result<UidSet> followers(const Work& work, Group group);
+  Done follow(Work& work, UidSet& rest);
+  Done follow_some(Work& work, const UidSet& some, UidSet& rest, Committer& committer);
 
   // removals.cc
   Done remove_vanished();
@@ -171,6 +183,7 @@ class Engine {
   std::mutex settled_mutex_;
   std::mutex tell_mutex_;
   bool laid_out_ = false;
+  bool identifies_ = false;                     // the source says which messages of different mailboxes are the same
   std::map<std::string, std::string> renamed_;  // raw name now, name before
   std::vector<std::string> undecided_;          // raw names: perhaps new, perhaps a known mailbox renamed
   std::vector<MailboxReport> left_out_;         // those, and the ones that the destination has no place for

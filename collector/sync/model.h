@@ -26,6 +26,8 @@ struct SourceMessage {  // RFC 4549 §3: a descriptor, enough to decide without 
   std::optional<FlagSet> flags;       // known only if it was asked for or has changed
   std::optional<std::uint64_t> size;  // RFC822.SIZE, a hint; asked for only when the policy needs it
   std::optional<std::int64_t> date;   // INTERNALDATE, Unix seconds; likewise
+  std::string email_id{};   // where the server names messages across mailboxes, of those that are not delivered
+  std::string elsewhere{};  // it is kept in this mailbox, and not here; empty: it is not
 };
 
 struct SourceWindow {

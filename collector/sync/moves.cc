@@ -118,12 +118,16 @@ Done Engine::recognise_moves(Group group) {
 
 // One message from the file of its old mailbox into the batch; false: the file is not there, or not what it was.
 Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch) {
-  auto& to = *message.work;
   const auto& old = from.work->row;
   auto placements = context_.ledger->placements(old.id, old.generation, from.what.uid, from.what.uid);
   if (!placements) return placements.error();
   if (placements->empty()) return false;
-  const auto& placement = placements->front();
+  return bring(placements->front(), from.what, message, batch);
+}
+
+Result<bool> Engine::bring(const store::PlacementRow& placement, const store::MessageRow& what, const Found& message,
+                           Batch& batch) {
+  auto& to = *message.work;
   auto copies = context_.destination->look(placement.directory, {&placement.key, 1});
   if (!copies) return copies.error();
   if (copies->empty()) return false;
@@ -135,7 +139,7 @@ Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch)
   auto incoming = context_.destination->receive(to.row.destination);
   if (!incoming) return incoming.error();
   Done written = done();
-  auto read = context_.destination->read(placement.directory, copy, from.what.form, [&](std::string_view chunk) {
+  auto read = context_.destination->read(placement.directory, copy, what.form, [&](std::string_view chunk) {
     written = incoming->write(chunk);
     return static_cast<bool>(written);
   });
@@ -143,7 +147,7 @@ Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch)
   if (!read) return read.error().scope == Scope::Message ? Result<bool>(false) : read.error();
   auto received = incoming->finish(*message.what.date);
   if (!received) return received.error();
-  if (received->sha256 != *from.what.sha256) return false;
+  if (received->sha256 != *what.sha256) return false;
 
   store::MessageRow row;
   row.uid = message.what.uid;
@@ -158,7 +162,7 @@ Result<bool> Engine::bring(const Lost& from, const Found& message, Batch& batch)
   batch.octets += received->wire_octets;
   // What its owner has changed on the old copy goes with it.
   store::Delivery delivery{*std::move(incoming), to.key_of(row.uid, row.reuse), *row.internal_date,
-                           merged(from.what.base, row.base, *flags)};
+                           merged(what.base, row.base, *flags)};
   batch.items.push_back({static_cast<std::size_t>(&to - works_.data()), to.row.id, to.row.generation, std::move(row),
                          std::move(delivery)});
   batch.directories.push_back(to.row.destination);

@@ -333,7 +333,8 @@ SourceWindow Engine::source_window(const Work& work, std::span<const Uid> uids, 
 Done Engine::plan_window(Work& work, std::size_t index, std::span<const Uid> uids) {
   auto ledger = load(work, uids);
   if (!ledger) return ledger.error();
-  const auto source = source_window(work, uids, *ledger);
+  auto source = source_window(work, uids, *ledger);
+  if (auto r = identify(work, index, source, *ledger); !r) return r;
   std::vector<store::FoundCopy> found;
   std::vector<Copy> copies;
   if (context_.destination) {
@@ -353,6 +354,7 @@ Done Engine::plan_window(Work& work, std::size_t index, std::span<const Uid> uid
   if (auto r = fold(work, std::move(decided), source, found); !r) return r;
   if (settings_.dry_run) return done();
   if (auto r = relist(work); !r) return r;
+  if (auto r = say_identities(work, source, *ledger); !r) return r;
   return adopt(work, index);
 }
 

@@ -74,6 +74,7 @@ class Planner {
   }
 
   [[nodiscard]] std::string unwanted(const SourceMessage& message) const {
+    if (!message.elsewhere.empty()) return "kept in " + message.elsewhere;
     if (message.size && *message.size > policy_.max_size)
       return "larger than " + std::to_string(policy_.max_size) + " octets";
     if (message.date && *message.date < policy_.since) return "older than the date asked for";

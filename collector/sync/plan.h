@@ -7,6 +7,7 @@
 // |------------------|--------------------------|-------------------|----------------------------------------------------|
 // | present          | none, listed             | its key is there  | Adopt, if its header agrees (else Deliver, reuse + 1) |
 // | present          | none, listed             | nothing           | Deliver, or Exclude with a reason |
+// | present          | none, listed, failed     | nothing           | Exclude, if it is kept elsewhere (Gmail's labels) |
 // | present          | excluded                 | any               | judged again under today's policy |
 // | present          | failed                   | nothing           | Deliver when its next try is due |
 // | present          | gone                     | any               | as none: the server shows it again |

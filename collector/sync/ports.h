@@ -25,7 +25,11 @@ struct SourceMailbox {
   bool selectable = true;
   bool subscribed = false;
   bool personal = true;  // in the user's own namespace
-  bool named = false;    // its messages have names and no UIDs: those come from the NameBook
+  // Where the server says which messages are the same (Source::identifies): a message that is also in a mailbox of a
+  // lower rank is kept there and not here. Of equal rank: in both.
+  std::uint32_t rank = 0;
+  bool aside = false;  // left alone: it only shows what other mailboxes have
+  bool named = false;  // its messages have names and no UIDs: those come from the NameBook
   // From STATUS; nullopt: not said.
   std::optional<std::uint64_t> messages, uid_next, uid_validity, highest_modseq, octets, unseen;
   std::optional<std::string> mailbox_id;  // RFC 8474: the same through every RENAME
@@ -93,6 +97,15 @@ struct Headers {  // evidence of one message, read from the source without its b
   std::optional<std::uint64_t> size;
   std::optional<std::int64_t> date;
   FlagSet flags;
+};
+
+// What a server calls a message in every mailbox of the account (RFC 8474 EMAILID, Gmail's X-GM-MSGID): equal ids are
+// equal octets and INTERNALDATEs.
+struct Identity {
+  Uid uid;
+  std::string email_id;
+  FlagSet flags;
+  std::optional<std::int64_t> date;
 };
 
 // How a body is asked for: as a whole; or, of a message that cannot be had so, by its header and text, or piece by
@@ -201,6 +214,10 @@ class Source {
   virtual Result<std::vector<MailboxView>> observe(std::span<const ObserveRequest> requests) = 0;
   // Second kind of evidence: which of these UIDs does the server still show when asked for one by one?
   virtual Result<UidSet> probe(const FetchQueue::Mailbox& mailbox) = 0;
+  // Does it say which messages of different mailboxes are the same?
+  [[nodiscard]] virtual bool identifies() const { return false; }
+  // As headers(); messages that it does not name are left out, too.
+  virtual Result<std::vector<Identity>> identities(const FetchQueue::Mailbox&) { return std::vector<Identity>{}; }
   // Messages that are not shown are left out; an Error of Scope::Mailbox: it shows none, and says NO to the question.
   virtual Result<std::vector<Headers>> headers(const FetchQueue::Mailbox& mailbox) = 0;
   // Fetches bodies until the queue is empty.

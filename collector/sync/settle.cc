@@ -26,6 +26,7 @@ Done Engine::say(Group group) {
       row.reason = exclusion.reason;
       row.octets = message.size;
       row.internal_date = message.date;
+      row.email_id = message.email_id;
       if (auto r = transaction->put(id, generation, row); !r) return r;
     }
     const auto each = [&](const std::vector<Uid>& uids, MessageState state) {

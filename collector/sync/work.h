@@ -19,6 +19,7 @@ namespace mailhaul::sync {
 struct Intentions {
   UidSet list;  // rows to be written as listed
   UidSet deliver;
+  UidSet follow;  // to be copied from what lies here, or what comes under another name in this group
   std::map<Uid, std::uint32_t> reuse;  // where it is not 0
   std::vector<Adopt> adopt;            // of the current window only
   std::vector<std::pair<Exclude, SourceMessage>> exclude;

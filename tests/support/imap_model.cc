@@ -326,6 +326,7 @@ class ImapModelConnection final : public net::Transport {
       if (has("INTERNALDATE")) text += date_of(*message);
       if (has("RFC822.SIZE")) text += size_of(*message);
       if (has("EMAILID") && !message->email_id.empty()) text += " EMAILID (" + message->email_id + ")";
+      if (has("X-GM-MSGID") && !message->email_id.empty()) text += " X-GM-MSGID " + message->email_id;
       if (since > 0) text += " MODSEQ (" + std::to_string(message->modseq) + ")";
       add_body(text, *message, items, how);
       if (gone_) return {};

@@ -24,6 +24,11 @@ MUTANTS = [
     # plan.cc: the decision
     ("adopt never", "plan.cc", "if (find(key)) return act(Adopt{", "if (false) return act(Adopt{"),
     ("adopt under any reuse", "plan.cc", "const auto reuse = row ? row->reuse : 0;", "const std::uint32_t reuse = 0;"),
+    ("kept elsewhere and here", "plan.cc", "if (!message.elsewhere.empty())", "if (false)"),
+    ("every label downloads", "once.cc", "return lies_here(one) || before(one, row.uid);", "return false;"),
+    ("excluded are not listed again", "once.cc", "if (known && row->state == MessageState::Excluded)", "if (false)",
+     "matters only where a day's allowance runs out between two labels"),
+    ("all mailboxes are of one rank", "once.cc", "at->source.rank >= work.source.rank", "true"),
     ("exclude nothing by size", "plan.cc", "if (message.size && *message.size > policy_.max_size)", "if (false)"),
     ("exclude by size, one octet early", "plan.cc", "*message.size > policy_.max_size", "*message.size >= policy_.max_size"),
     ("exclude nothing by date", "plan.cc", "*message.date < policy_.since", "false"),

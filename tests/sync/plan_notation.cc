@@ -183,6 +183,8 @@ void Situation::set_source(std::string_view text) {
       message.size = std::stoull(value);
     else if (key == "date")
       message.date = std::stoll(value);
+    else if (key == "elsewhere")
+      message.elsewhere = value;
     else
       FAIL("no such word: " << key);
   }

@@ -1,8 +1,8 @@
 // The planner's values as short texts, so that a decision is one line of a table. Everything is about UID 7.
 //
 //   flags    letters D F R S T, then keywords: "FS+work+$junk"; "-" for none
-//   source   "present [flags=…] [size=…] [date=…]" | "vanished" | "vanished allowed" (removals are) | "silent"
-//   row      "none" | "<state> [base=…] [next=…] [reuse=n] [at=key] [try=t] [reason=…] [since=t]
+//   source   "present [flags=…] [size=…] [date=…] [elsewhere=mailbox]" | "vanished" | "vanished allowed" (removals are)
+//   | "silent" row      "none" | "<state> [base=…] [next=…] [reuse=n] [at=key] [try=t] [reason=…] [since=t]
 //   [removal=meant|done|owner]"; at= is
 //            the placement, by its reuse counter
 //   copy     "nothing" | "n[:flags]": a file under the key with reuse counter n; several separated by blanks

@@ -157,6 +157,15 @@ TEST_CASE("plan: a policy excludes with a reason, and judges again each time") {
       {"present size=101", "listed", "nothing", "exclude: larger than 100 octets"},
       {"present size=101", "failed try=0", "nothing", "exclude: larger than 100 octets"},
       {"present size=101", "gone", "nothing", "exclude: larger than 100 octets"},
+      // a message that is kept in another mailbox of the source is not kept here, until it is no longer there
+      {"present elsewhere=INBOX", "none", "nothing", "exclude: kept in INBOX"},
+      {"present elsewhere=INBOX", "listed", "nothing", "exclude: kept in INBOX"},
+      {"present elsewhere=INBOX", "failed try=0", "nothing", "exclude: kept in INBOX"},
+      {"present elsewhere=INBOX", "excluded reason=kept_in_INBOX", "nothing", ""},
+      {"present elsewhere=Work", "excluded reason=kept_in_INBOX", "nothing", "exclude: kept in Work"},
+      {"present", "excluded reason=kept_in_INBOX", "nothing", "deliver 0"},
+      {"present elsewhere=INBOX", "listed", "0", "adopt 0"},
+      {"present elsewhere=INBOX", "delivered at=0", "0", ""},
       // what is there, is there
       {"present size=101", "none", "0", "adopt 0 new"},
       {"present size=101", "excluded reason=larger_than_100_octets", "0", "adopt 0"},
