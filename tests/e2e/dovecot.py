@@ -144,6 +144,10 @@ def wait_for(condition, seconds, what):
         time.sleep(0.02)
 
 
+class RigTimeout(TimeoutError):
+    """The rig, not what it tests, was not ready in time: such a test is run once more (harness.main)."""
+
+
 def program():
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     if found := shutil.which("dovecot", path=path):
@@ -257,18 +261,21 @@ class Dovecot:
 
     def sessions(self, user):
         """All sessions of the user so far, once every one of them has ended and been logged."""
-        def ended():
-            text = (self.folder / "log").read_text(errors="replace")
-            logins = len(re.findall(rf"imap-login: Info: Login: user=<{re.escape(user)}>", text))
-            lines = re.findall(rf" imap\({re.escape(user)}\).* in=(\d+) out=(\d+) bodies=(\d+) octets=(\d+)", text)
-            return (len(lines) >= logins) and [ServerSession(*map(int, line)) for line in lines] or (not logins and [None])
-        return [one for one in wait_for(ended, 20, f"the end of {user}'s sessions") if one]
+        lines = self._ends("imap", user, r"in=(\d+) out=(\d+) bodies=(\d+) octets=(\d+)")
+        return [ServerSession(*map(int, line)) for line in lines]
 
     def pop3_sessions(self, user):
         """(TOPs, RETRs, DELEs) of every POP3 session of the user so far, once all of them have ended and been logged."""
+        lines = self._ends("pop3", user, r"top=(\d+) retr=(\d+) octets=\d+ del=(\d+) of=\d+")
+        return [tuple(map(int, line)) for line in lines]
+
+    def _ends(self, protocol, user, figures):
         def ended():
             text = (self.folder / "log").read_text(errors="replace")
-            logins = len(re.findall(rf"pop3-login: Info: Login: user=<{re.escape(user)}>", text))
-            lines = re.findall(rf" pop3\({re.escape(user)}\).* top=(\d+) retr=(\d+) octets=\d+ del=(\d+) of=\d+", text)
-            return len(lines) >= logins and [[tuple(map(int, line)) for line in lines]]
-        return wait_for(ended, 20, f"the end of {user}'s POP3 sessions")[0]
+            logins = len(re.findall(rf"{protocol}-login: Info: Login: user=<{re.escape(user)}>", text))
+            lines = re.findall(rf" {protocol}\({re.escape(user)}\).* {figures}", text)
+            return [lines] if len(lines) >= logins else None
+        try:
+            return wait_for(ended, 60, f"the end of {user}'s sessions")[0]
+        except TimeoutError as error:
+            raise RigTimeout(f"{error}; the server's log ends so:\n{self.log()[-6000:]}") from None
