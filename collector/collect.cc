@@ -100,11 +100,13 @@ Result<Workplace> open_account(const Job& job, bool create, const std::stop_toke
   options.manners = std::make_shared<client::Manners>();  // another server, another set of manners
   options.masked_capabilities.clear();
   options.connect.client_certificate.clear();
+  if (job.account_ca_file) options.connect.ca_file = *job.account_ca_file;
   client::Account account{{job.account->host, job.account->port},
                           job.account->security,
                           job.account->user,
                           job.account_password,
                           job.account->authzid};
+  account.token = job.account_token;
   if (const auto* provider = discovery::preset_of_server(job.account->host)) account.help = provider->help();
   ImapDestinationSettings settings;
   settings.connect = [=] { return client::ImapClient::connect(account, options, stop); };

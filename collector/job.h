@@ -77,8 +77,10 @@ struct Job {
   std::string maildir;                   // empty: `account`
   std::optional<SourceAddress> account;  // an IMAP account as destination
   Secret account_password;
-  std::chrono::seconds second_look{60};  // see ImapDestinationSettings
-  std::string state;                     // empty: <maildir>/mailhaul/state.db, or default_state()
+  client::TokenSource account_token;
+  std::optional<std::string> account_ca_file;  // nullopt: `ca_file` is for both ends
+  std::chrono::seconds second_look{60};        // see ImapDestinationSettings
+  std::string state;                           // empty: <maildir>/mailhaul/state.db, or default_state()
   std::string ca_file;
   std::string proxy;
   net::AddressGate gate;           // where connections may go; the command line lets everything through

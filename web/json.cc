@@ -65,8 +65,17 @@ json to_json(const service::AccountView& view) {
 }
 
 json to_json(const service::DestinationView& view) {
-  return {{"id", view.row.id},       {"name", view.row.name}, {"kind", "maildir"},   {"path", view.row.path},
-          {"names", view.row.names}, {"jobs", view.jobs},     {"owner", view.owner}, {"created", view.row.created}};
+  const auto& row = view.row;
+  json out{{"id", row.id},
+           {"name", clean(row.name)},
+           {"kind", row.account == 0 ? "maildir" : "imap"},
+           {"path", clean(row.place())},
+           {"names", row.names},
+           {"jobs", view.jobs},
+           {"owner", view.owner},
+           {"created", row.created}};
+  set_if(out, "account", row.account);
+  return out;
 }
 
 json to_json(const service::ChannelView& view) {

@@ -154,8 +154,12 @@ Reply list_destinations(Service& service, const Call& call) {
 }
 Reply add_destination(Service& service, const Call& call) {
   Members m(call.body);
-  const auto name = m.text("name", 200), path = m.text("path", 1000, true, 1), names = m.text("names", 10);
+  const auto name = m.text("name", 200), path = m.text("path", 1000, false, 1), names = m.text("names", 10);
+  const auto account = m.number("account");
   if (auto bad = m.complaint()) return problem(*bad);
+  if (path.has_value() == account.has_value())
+    return problem(service::invalid(path ? "account" : "path", "either a path or an account", "Give one of the two."));
+  if (account) return answer(service.add_destination(call.viewer, name.value_or(""), *account), 201);
   return answer(service.add_destination(call.viewer, name.value_or(""), *path, names.value_or("utf7")), 201);
 }
 Reply get_destination(Service& service, const Call& call) {

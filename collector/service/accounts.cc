@@ -215,15 +215,20 @@ void Service::try_at_once(Id account) {
   registry::Registry::Page page;
   page.account = account;
   page.limit = 1000;
-  const auto jobs = registry_->jobs(page);
-  if (!jobs) return;
-  for (const auto& job : *jobs) {
-    (void)registry_->update_job(job.id, [](registry::JobRow& row) {
+  const auto from = registry_->jobs(page);
+  if (!from) return;
+  std::vector<Id> jobs;
+  for (const auto& job : *from) jobs.push_back(job.id);
+  if (const auto place = registry_->destination_of_account(account); place && *place)
+    if (const auto into = registry_->jobs_of_destination((*place)->id); into)
+      jobs.insert(jobs.end(), into->begin(), into->end());
+  for (const auto job : jobs) {
+    (void)registry_->update_job(job, [](registry::JobRow& row) {
       row.next_run = 0;
       row.attention = false;
       ++row.version;
     });
-    (void)scheduler_->changed(job.id);
+    (void)scheduler_->changed(job);
   }
   events_.add({.kind = EventKind::Account, .account = account});
 }
@@ -231,6 +236,9 @@ void Service::try_at_once(Id account) {
 Accepted Service::remove_account(const Viewer& viewer, Id id) {
   auto there = account(viewer, id);
   if (!there) return there.refusal();
+  auto place = registry_->destination_of_account(id);
+  if (!place) return place.error();
+  if (*place) return Refusal{Why::Conflict, "mail is collected into this account", "Remove that destination first."};
   for (const auto job : there->jobs) scheduler_->cancel(job);
   if (auto removed = registry_->remove_account(id); !removed) return removed.error();
   for (const auto job : there->jobs)

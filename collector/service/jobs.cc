@@ -32,7 +32,7 @@ Outcome<JobView> Service::view(const JobRow& row) {
   }
   auto destination = registry_->destination(row.destination);
   if (!destination) return destination.error();
-  if (*destination) out.destination_path = (*destination)->path;
+  if (*destination) out.destination_path = (*destination)->place();
   out.owner = name_of(row.owner);
   out.now = scheduler_->now(row.id);
   out.row.last_success = std::max(out.row.last_success, out.now.last_success);
@@ -78,6 +78,8 @@ Outcome<JobView> Service::add_job(const Viewer& viewer, Id account_id, Id destin
   if (!from) return invalid("account", "there is no such account");
   auto to = destination(viewer, destination_id);
   if (!to) return invalid("destination", "there is no such destination");
+  if (to->row.account == account_id)
+    return invalid("destination", "this is the account itself", "Choose another destination.");
   JobRow row;
   row.owner = from->owner;
   row.account = account_id;
@@ -216,7 +218,7 @@ Outcome<std::vector<MailboxView>> Service::mailboxes(const Viewer& viewer, Id id
   auto destination = registry_->destination(row->destination);
   if (!destination) return destination.error();
   if (!*account || !*destination) return not_found("there is no such job");
-  auto boxes = mailboxes_in(state_path(**destination), identity_of(**account));
+  auto boxes = mailboxes_in(state_path(settings_.data, **destination), identity_of(**account));
   if (!boxes) return boxes.error();
   return *std::move(boxes);
 }
@@ -229,7 +231,7 @@ Outcome<MessagePage> Service::messages(const Viewer& viewer, Id id, const Messag
   auto destination = registry_->destination(row->destination);
   if (!destination) return destination.error();
   if (!*account || !*destination) return not_found("there is no such job");
-  auto page = messages_in(state_path(**destination), identity_of(**account), filter);
+  auto page = messages_in(state_path(settings_.data, **destination), identity_of(**account), filter);
   if (!page) return page.error();
   return *std::move(page);
 }

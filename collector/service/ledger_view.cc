@@ -22,10 +22,10 @@ struct Look {
 Result<std::optional<store::AccountRow>> account_of(store::Ledger& ledger, const std::string& identity) {
   auto accounts = ledger.accounts();
   if (!accounts) return accounts.error();
-  // The ledger's account is the source and this very Maildir; a state that was moved elsewhere has several.
+  // The ledger's account is the source and this very destination; a state that was moved elsewhere has several.
   std::optional<store::AccountRow> found;
   for (auto& account : *accounts)
-    if (account.identity.starts_with(identity + " maildir:")) found = std::move(account);
+    if (account.identity.starts_with(identity + " ")) found = std::move(account);
   return found;
 }
 

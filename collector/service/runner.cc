@@ -54,6 +54,56 @@ Result<std::string> certificates(const Ground& ground, const registry::AccountRo
   return path;
 }
 
+struct Login {
+  Secret password;
+  client::TokenSource token;
+  std::string ca_file;
+};
+
+Result<Login> login_of(const Ground& ground, const registry::AccountRow& account,
+                       const collector::SourceAddress& address) {
+  Login login;
+  auto ca = certificates(ground, account);
+  if (!ca) return ca.error();
+  login.ca_file = *std::move(ca);
+  if (account.password.empty()) return login;
+  auto password = ground.secrets->open_sealed(account.password, place_of_password(account.id));
+  if (!password) return password.error();
+  if (!Consents::are_tokens(*password)) {
+    login.password = *std::move(password);
+    return login;
+  }
+  if (ground.consents == nullptr) return Error{Scope::Service, Retry::Never, "no tokens here", ""};
+  auto token = ground.consents->source(account.id, address.host, *password);
+  if (!token) return token.error();
+  login.token = *std::move(token);
+  return login;
+}
+
+Result<collector::SourceAddress> address_of(const registry::AccountRow& account) {
+  auto address = collector::parse_source(account.source);
+  if (!address) return address.error();
+  address->authzid = account.authzid;
+  if (account.allow_plaintext) address->security = client::Security::Cleartext;
+  return address;
+}
+
+Done lead_into(const Ground& ground, const Order& order, collector::Job& job) {
+  auto address = address_of(*order.into);
+  if (!address) return address.error();
+  if (address->identity() == job.source.identity())
+    return Error{Scope::Account, Retry::AfterUserAction, "source and destination are the same account",
+                 "Choose another destination."};
+  auto login = login_of(ground, *order.into, *address);
+  if (!login) return login.error();
+  job.account = *std::move(address);
+  job.account_password = std::move(login->password);
+  job.account_token = std::move(login->token);
+  job.account_ca_file = std::move(login->ca_file);
+  job.state = state_path(ground.data, order.destination);
+  return done();
+}
+
 Ran collected(const collector::Job& job, const sync::EventSink& events, const std::stop_token& stop) {
   auto report = collector::collect(job, events, stop);
   if (!report) return could_not(report.error(), stop.stop_requested());
@@ -110,7 +160,13 @@ std::string to_json(const Wish& wish) {
 
 std::string place_of_password(registry::Id account) { return "account/" + std::to_string(account) + "/password"; }
 
-std::string state_path(const registry::DestinationRow& destination) { return destination.path + "/mailhaul/state.db"; }
+std::string state_path(const std::string& data, const registry::DestinationRow& destination) {
+  if (destination.account == 0) return destination.path + "/mailhaul/state.db";
+  auto source = collector::parse_source(destination.source);
+  auto name = source ? source->identity() : destination.source;
+  std::ranges::replace(name, '/', '_');
+  return data + "/destinations/" + name + "/state.db";
+}
 
 std::string identity_of(const registry::AccountRow& account) {
   auto source = collector::parse_source(account.source);
@@ -119,30 +175,22 @@ std::string identity_of(const registry::AccountRow& account) {
 
 Result<collector::Job> engine_job(const Ground& ground, const Order& order) {
   collector::Job job;
-  auto source = collector::parse_source(order.account.source);
+  auto source = address_of(order.account);
   if (!source) return source.error();
   job.source = *std::move(source);
-  job.source.authzid = order.account.authzid;
   job.gate = ground.gate;
-  if (order.account.allow_plaintext) job.source.security = client::Security::Cleartext;
   if (auto understood = apply(order.policy, job); !understood) return from(understood.refusal());
   if (auto suits = collector::suits_protocol(job.source, job.policy); !suits) return suits.error();
-  if (!order.account.password.empty()) {
-    auto password = ground.secrets->open_sealed(order.account.password, place_of_password(order.account.id));
-    if (!password) return password.error();
-    if (Consents::are_tokens(*password)) {
-      if (ground.consents == nullptr) return Error{Scope::Service, Retry::Never, "no tokens here", ""};
-      auto token = ground.consents->source(order.account.id, job.source.host, *password);
-      if (!token) return token.error();
-      job.token = *std::move(token);
-    } else {
-      job.password = *std::move(password);
-    }
+  auto login = login_of(ground, order.account, job.source);
+  if (!login) return login.error();
+  job.password = std::move(login->password);
+  job.token = std::move(login->token);
+  job.ca_file = std::move(login->ca_file);
+  if (order.into) {
+    if (auto led = lead_into(ground, order, job); !led) return led.error().in("destination");
+  } else {
+    job.maildir = order.destination.path;
   }
-  auto ca = certificates(ground, order.account);
-  if (!ca) return ca.error();
-  job.ca_file = *std::move(ca);
-  job.maildir = order.destination.path;
   job.names = order.destination.names == "utf8" ? store::MaildirNames::Utf8 : store::MaildirNames::Utf7;
   job.release = order.wish.release;
   job.dry_run = order.kind == RunKind::Preview;
@@ -152,12 +200,12 @@ Result<collector::Job> engine_job(const Ground& ground, const Order& order) {
 Ran carry_out(const Ground& ground, const Order& order, const sync::EventSink& events, const std::stop_token& stop) {
   auto job = engine_job(ground, order);
   if (!job) return could_not(job.error(), false);
-  if (order.kind != RunKind::Preview) {
+  if (order.kind != RunKind::Preview && !job->account) {
     std::error_code error;  // the engine makes the Maildir, not what lies above it
     std::filesystem::create_directories(std::filesystem::path(job->maildir).parent_path(), error);
   }
   if (order.kind == RunKind::Collect && order.wish.retry_failed)
-    if (auto due = make_failed_due(state_path(order.destination), job->source.identity()); !due)
+    if (auto due = make_failed_due(state_path(ground.data, order.destination), job->source.identity()); !due)
       return could_not(due.error(), false);
   return order.kind == RunKind::Verify ? verified(*job, order.deep, events, stop) : collected(*job, events, stop);
 }

@@ -1,5 +1,6 @@
 // One run of one job of the service: rows in, what came of it out. No queue, no clock of its own.
 #pragma once
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ std::string to_json(const Wish& wish);    // nothing: ""
 struct Order {
   registry::AccountRow account;
   registry::DestinationRow destination;
+  std::optional<registry::AccountRow> into;  // the destination's account, if it is one
   JobPolicy policy;
   Wish wish;
   registry::RunKind kind = registry::RunKind::Collect;
@@ -53,7 +55,8 @@ struct Ground {      // what all runs stand on
 };
 
 std::string place_of_password(registry::Id account);  // what a sealed password is bound to
-std::string state_path(const registry::DestinationRow& destination);
+// Of a Maildir below it; of an account in `data`, named by it: another account under the same row is another place.
+std::string state_path(const std::string& data, const registry::DestinationRow& destination);
 // The job in the engine's terms; refuses what cannot be understood. With the password opened.
 Result<collector::Job> engine_job(const Ground& ground, const Order& order);
 // Where the account comes from, in the ledger's terms: "imap:user@host".

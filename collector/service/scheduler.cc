@@ -214,6 +214,11 @@ Result<Scheduler::Task> Scheduler::prepare(Entry& entry) {
   if (!*account || !*destination) return Error{Scope::Account, Retry::Never, "the account was removed", ""};
   task.order.account = **std::move(account);
   task.order.destination = **std::move(destination);
+  if (task.order.destination.account != 0) {
+    auto into = registry_.account(task.order.destination.account);
+    if (!into) return into.error();
+    task.order.into = *std::move(into);
+  }
   return task;
 }
 
@@ -301,11 +306,12 @@ void Scheduler::keep_slices() {
 
 Ran Scheduler::run(Task& task) {
   if (task.order.kind == RunKind::Collect) {
-    const auto free = free_octets(task.order.destination.path);
+    const auto& disk = task.order.into ? ground_.data : task.order.destination.path;
+    const auto free = free_octets(disk);
     if (free && *free < settings_.disk_reserve) {
       Ran ran;
-      ran.error = "the disk of " + task.order.destination.path + " is nearly full: " + std::to_string(*free >> 20) +
-                  " MiB are left, " + std::to_string(settings_.disk_reserve >> 20) + " MiB stay free";
+      ran.error = "the disk of " + disk + " is nearly full: " + std::to_string(*free >> 20) + " MiB are left, " +
+                  std::to_string(settings_.disk_reserve >> 20) + " MiB stay free";
       ran.advice = "Free some space; nothing is lost, collecting goes on by itself.";
       return ran;
     }

@@ -104,7 +104,7 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
   (void)read_schedule(before.schedule, schedule);
   std::string counts = before.counts;
   if (run != 0 || counts.empty() || ran.held > 0)
-    if (auto boxes = mailboxes_in(state_path(task.order.destination), identity_of(task.order.account))) {
+    if (auto boxes = mailboxes_in(state_path(ground_.data, task.order.destination), identity_of(task.order.account))) {
       Counts sum;
       std::size_t held = 0;
       for (const auto& box : *boxes) {

@@ -206,10 +206,34 @@ Outcome<DestinationView> Service::add_destination(const Viewer& viewer, const st
   auto below = path_below_root(path);
   if (!below) return below.refusal();
   if (names != "utf7" && names != "utf8") return invalid("names", "names is utf7 or utf8");
-  DestinationRow row{0, viewer.user, name.empty() ? path : name, *below, names, clock_.unix_seconds()};
+  DestinationRow row;
+  row.name = name.empty() ? path : name;
+  row.path = *below;
+  row.names = names;
+  return keep(viewer, std::move(row), "path");
+}
+
+Outcome<DestinationView> Service::add_destination(const Viewer& viewer, const std::string& name, Id account) {
+  auto into = own_account(viewer, account);
+  if (!into) return invalid("account", "there is no such account");
+  auto address = collector::parse_source(into->source);
+  if (!address) return invalid("account", address.error().what, address.error().advice);
+  if (address->protocol == collector::Protocol::Pop3)
+    return invalid("account", "nothing can be put into an account over POP3", "Add it with imaps:// for that.");
+  DestinationRow row;
+  row.name = name.empty() ? into->name : name;
+  row.names = "utf7";
+  row.account = account;
+  row.source = into->source;
+  return keep(viewer, std::move(row), "account");
+}
+
+Outcome<DestinationView> Service::keep(const Viewer& viewer, DestinationRow row, const char* field) {
+  row.owner = viewer.user;
+  row.created = clock_.unix_seconds();
   auto id = registry_->add(row);
   if (!id && id.error().retry == Retry::AfterUserAction)
-    return Refusal{Why::Conflict, id.error().what, "Use the one there is, or another path.", "path"};
+    return Refusal{Why::Conflict, id.error().what, "Use the one there is, or another.", field};
   if (!id) return id.error();
   row.id = *id;
   access_->note(viewer, "add destination", "destination " + std::to_string(row.id));

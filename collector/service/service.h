@@ -173,6 +173,8 @@ class Service {
 
   Outcome<PageOf<DestinationView>> destinations(const Viewer& viewer, const PageRequest& page);
   Outcome<DestinationView> destination(const Viewer& viewer, registry::Id id);
+  // The mailbox of an IMAP account.
+  Outcome<DestinationView> add_destination(const Viewer& viewer, const std::string& name, registry::Id account);
   Outcome<DestinationView> add_destination(const Viewer& viewer, const std::string& name, const std::string& path,
                                            const std::string& names);
   Accepted remove_destination(const Viewer& viewer, registry::Id id);
@@ -238,6 +240,7 @@ class Service {
   [[nodiscard]] Ground ground() const { return {settings_.data, &*secrets_, settings_.gate, consents_.get()}; }
   Outcome<AccountView> view(const registry::AccountRow& row);
   Outcome<DestinationView> view(const registry::DestinationRow& row);
+  Outcome<DestinationView> keep(const Viewer& viewer, registry::DestinationRow row, const char* field);
   Outcome<JobView> view(const registry::JobRow& row);
   Outcome<RunView> view(const registry::RunRow& row);
   Outcome<std::string> path_below_root(const std::string& path) const;

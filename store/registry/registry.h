@@ -44,10 +44,13 @@ struct TokenRow {
   std::int64_t created = 0, expires = 0, last_used = 0;
 };
 
-struct DestinationRow {
+struct DestinationRow {  // a Maildir at `path`, or the mailbox of an account
   Id id = 0, owner = 0;
   std::string name, path, names;
   std::int64_t created = 0;
+  Id account = 0;      // 0: a Maildir
+  std::string source;  // the account's; read, never written
+  [[nodiscard]] const std::string& place() const { return account == 0 ? path : source; }  // for people
 };
 
 struct AccountRow {
@@ -180,6 +183,7 @@ class Registry {
   Result<std::vector<DestinationRow>> destinations(const Page& page);
   Result<std::optional<DestinationRow>> destination(Id id);
   Result<std::optional<DestinationRow>> destination_at(std::string_view path);
+  Result<std::optional<DestinationRow>> destination_of_account(Id account);
   Result<Id> add(const DestinationRow& row);
   Result<bool> remove_destination(Id id);  // false: a job uses it
 

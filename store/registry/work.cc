@@ -11,7 +11,7 @@ using rows::text;
 namespace {
 
 DestinationRow read_destination(const sqlite::Statement& q) {
-  return {q.integer(0), q.integer(1), text(q, 2), text(q, 3), text(q, 4), q.integer(5)};
+  return {q.integer(0), q.integer(1), text(q, 2), text(q, 3), text(q, 4), q.integer(5), q.integer(6), text(q, 7)};
 }
 
 AccountRow read_account(const sqlite::Statement& q) {
@@ -78,7 +78,9 @@ std::string part(std::string_view search) {
   return out + "%";
 }
 
-#define MAILHAUL_DESTINATION "SELECT id, owner, name, path, names, created FROM destination "
+#define MAILHAUL_DESTINATION                                                                                  \
+  "SELECT id, owner, name, path, names, created, coalesce(account, 0), coalesce((SELECT source FROM account " \
+  "WHERE account.id = destination.account), '') FROM destination "
 #define MAILHAUL_ACCOUNT \
   "SELECT id, owner, name, source, allow_plaintext, ca, authzid, password, created, updated, version FROM account "
 #define MAILHAUL_JOB                                                                                             \
@@ -114,12 +116,24 @@ Result<std::optional<DestinationRow>> Registry::destination_at(std::string_view 
   });
 }
 
+Result<std::optional<DestinationRow>> Registry::destination_of_account(Id account) {
+  return locked([&](sqlite::Database& db) {
+    auto q = db.use(MAILHAUL_DESTINATION "WHERE account = ?1");
+    bind_all(*q, account);
+    return rows::first(*q, read_destination);
+  });
+}
+
 Result<Id> Registry::add(const DestinationRow& row) {
+  const auto path = row.account == 0 ? row.path : "account:" + std::to_string(row.account);
+  const auto* taken = row.account == 0 ? "this path is a destination already" : "this account is a destination already";
   return locked([&](sqlite::Database& db) -> Result<Id> {
-    auto q = db.use("INSERT INTO destination (owner, name, path, names, created) VALUES (?1, ?2, ?3, ?4, ?5)");
-    bind_all(*q, row.owner, std::string_view(row.name), std::string_view(row.path), std::string_view(row.names),
-             row.created);
-    if (auto added = rows::unless_taken(q->run(), "this path is a destination already"); !added) return added.error();
+    auto q = db.use(
+        "INSERT INTO destination (owner, name, path, names, created, account) VALUES (?1, ?2, ?3, ?4, ?5, nullif(?6, "
+        "0))");
+    bind_all(*q, row.owner, std::string_view(row.name), std::string_view(path), std::string_view(row.names),
+             row.created, row.account);
+    if (auto added = rows::unless_taken(q->run(), taken); !added) return added.error();
     return db.last_id();
   });
 }

@@ -29,9 +29,9 @@ class AccountWorld(World):
     def setUp(self):
         super().setUp()
         self.user = self.id().rsplit(".", 1)[1][-24:]
-        self.account = self.server.folder / "mail" / self.user
+        self.mailbox_root = self.server.folder / "mail" / self.user
         self.server.add_user(self.user)
-        self.addCleanup(shutil.rmtree, self.account, ignore_errors=True)
+        self.addCleanup(shutil.rmtree, self.mailbox_root, ignore_errors=True)
         self.state = self.folder / "state"
 
     def ends(self):
