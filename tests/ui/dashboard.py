@@ -137,6 +137,14 @@ class World:
         sample.write_sample(path, messages, 1 << 20)
         self.server.add_user(user, path)
 
+    def do_box(self, user):
+        self.server.add_user(user)
+
+    def do_count(self, user):
+        with imaplib.IMAP4("127.0.0.1", self.server.imap) as client:
+            client.login(user, PASSWORD)
+            return {"count": int(client.select("INBOX", readonly=True)[1][0])}
+
     def do_stop(self):
         self.service.stop()
 

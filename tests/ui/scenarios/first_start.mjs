@@ -26,6 +26,11 @@ test('setup: owner, where mail goes, then the first account; on a phone without 
   assert.match(await main(page).innerText(), new RegExp(world.mail));
   assert.equal(await sideways(page), 0);
   assert.deepEqual(await violations(page), []);
+  await page.getByText('Another mail account').click();
+  await page.getByLabel('E-mail address, or imaps://user@server').waitFor();
+  assert.equal(await sideways(page), 0);
+  assert.deepEqual(await violations(page), []);
+  await page.getByText('A folder for each account').click();
   await button(page, 'Add the first account').click();
   await page.getByRole('heading', { name: 'Add an account' }).waitFor();
   await keepSession(page);

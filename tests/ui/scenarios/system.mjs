@@ -1,7 +1,7 @@
 // System.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { button, scenario, until, violations, whole, world } from '../browser.mjs';
+import { ask, button, control, scenario, source, type, until, violations, whole, world } from '../browser.mjs';
 
 whole('users: an owner adds a viewer, who sees and cannot touch', scenario({}, async (page) => {
   await page.at('/system/users');
@@ -50,6 +50,28 @@ whole('health and destinations', scenario({}, async (page) => {
   assert.match(await (await fetch(`${world.url}licenses.txt`)).text(), /preact[^]*MIT License[^]*uplot/);
   await page.at('/system/places');
   await page.locator('.cards li').first().waitFor();
+}));
+
+test('an IMAP account as a place: tried first, then mail goes there', scenario({}, async (page) => {
+  await control('box', { user: 'target' });
+  await page.at('/system/places');
+  await page.getByLabel('E-mail address, or imaps://user@server').fill(source('target'));
+  await page.getByLabel('Password of this mailbox').fill('not it');
+  await button(page, 'Use this account').click();
+  assert.match(await page.getByRole('alert').innerText(), /refuses user name or password/);
+  await page.getByLabel('Password of this mailbox').fill(world.password);
+  await button(page, 'Use this account').click();
+  const place = page.locator('.cards li', { hasText: 'target@localhost' });
+  await place.waitFor();
+  assert.match(await place.innerText(), /IMAP/);
+  assert.deepEqual(await violations(page), []);
+  await page.at('/add');
+  await type(page, source('small'), world.password);
+  await button(page, 'Connect').click();
+  const { id } = (await ask('GET', '/destinations?limit=500')).items.find((one) => one.kind === 'imap');
+  await page.getByRole('combobox', { name: 'Together with another' }).selectOption(String(id));
+  await button(page, 'Start collecting').click();
+  await until('the mail', async () => (await control('count', { user: 'target' })).count === (await control('count', { user: 'small' })).count);
 }));
 
 test('the API describes itself and can be tried', scenario({}, async (page) => {

@@ -1,16 +1,17 @@
 import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { call, loggedIn } from '../api';
+import { call, loggedIn, type Destination } from '../api';
 import { t } from '../i18n';
 import { go } from '../router';
 import { enter, loadSystem, stage, system } from '../state';
+import { IntoAccount } from './into';
 import { Button, Field, Notice, Secret, Title, Trouble } from '../ui';
 
 const step = signal<'owner' | 'mail'>('owner');
 const token = signal(new URLSearchParams(location.search).get('token') ?? '');
 const name = signal('');
 const password = signal('');
-const place = signal<'own' | 'one'>('own');
+const place = signal<'own' | 'one' | 'account'>('own');
 const busy = signal(false);
 const trouble = signal<unknown>(null);
 
@@ -45,6 +46,11 @@ const choosePlace = (event: Event) => {
     go('/add');
   });
 };
+const intoAccount = (made: Destination) => {
+  localStorage.setItem('destination', String(made.id));
+  enter();
+  go('/add');
+};
 
 export function Setup() {
   useEffect(() => () => { if (stage.value !== 'setup') step.value = 'owner'; }, []);
@@ -63,20 +69,23 @@ export function Setup() {
       <footer><Button kind="main" type="submit" busy={busy.value}>{t('setup.do')}</Button></footer>
     </form>
   ) : (
-    <form class="card narrow" onSubmit={choosePlace}>
+    <section class="card narrow">
       <p class="step">{t('step', { n: 2, of: 2 })}</p>
       <Title text={t('setup.mail')} />
       <p class="lead">{t('setup.mail.lead')}</p>
       <fieldset class="options">
         <legend class="hidden">{t('setup.mail')}</legend>
-        {(['own', 'one'] as const).map((kind) => (
+        {(['own', 'one', 'account'] as const).map((kind) => (
           <label key={kind} class="option"><input type="radio" name="place" checked={place.value === kind} onChange={() => (place.value = kind)} />
             <span><strong>{t(`setup.mail.${kind}`)}</strong><small>{t(`setup.mail.${kind}.text`)}</small></span></label>
         ))}
       </fieldset>
-      {system.value && <Notice kind="info" title={t('setup.mail.where', { path: system.value.mail_root })}>{t('setup.mail.read')}</Notice>}
-      <Trouble of={trouble.value} />
-      <footer><Button kind="main" type="submit" busy={busy.value} icon="arrow">{t('setup.mail.do')}</Button></footer>
-    </form>
+      {place.value === 'account' ? <IntoAccount label={t('setup.mail.do')} onMade={intoAccount} /> : (
+        <form onSubmit={choosePlace}>
+          {system.value && <Notice kind="info" title={t('setup.mail.where', { path: system.value.mail_root })}>{t('setup.mail.read')}</Notice>}
+          <Trouble of={trouble.value} />
+          <footer><Button kind="main" type="submit" busy={busy.value} icon="arrow">{t('setup.mail.do')}</Button></footer>
+        </form>)}
+    </section>
   );
 }

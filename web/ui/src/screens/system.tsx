@@ -5,6 +5,7 @@ import { count, moment, size } from '../format';
 import { t } from '../i18n';
 import { parts } from '../router';
 import { destinations, loadDestinations, loadSystem, system } from '../state';
+import { IntoAccount } from './into';
 import { Button, complain, Confirm, Empty, Field, Foreign, Icon, Loading, may, Meter, Notice, save, Secret, Tabs, tell, Title, Trouble, When } from '../ui';
 
 function Health() {
@@ -171,9 +172,11 @@ function Places() {
     <>
       <p class="lead">{t('places.lead')}</p><Trouble of={trouble.value} />
       {!destinations.value.length ? <Empty icon="mail" title={t('places.none')} /> : <ul class="list cards">{destinations.value.map((one) => (
-        <li key={one.id} class="spread"><span><b><Foreign text={one.name} limit={200} /></b> <small>Maildir · {t('accounts', { n: one.jobs.length })}</small><br /><code><Foreign text={one.path} limit={400} /></code></span>
+        <li key={one.id} class="spread"><span><b><Foreign text={one.name} limit={200} /></b> <small>{one.kind === 'imap' ? 'IMAP' : 'Maildir'} · {t('accounts', { n: one.jobs.length })}</small><br /><code><Foreign text={one.path} limit={400} /></code></span>
           {may('write') && !one.jobs.length && <Button small kind="quiet" icon="cross" aria-label={t('places.forget', { name: one.name })} onClick={() => forget(one.id)} />}</li>))}</ul>}
       <Notice kind="info" title={t('places.read')}>{t('setup.mail.read')}</Notice>
+      {may('write') && <section class="card"><h2 class="minor">{t('setup.mail.account')}</h2><p class="lead">{t('setup.mail.account.text')}</p>
+        <IntoAccount label={t('into.do')} onMade={(made) => { tell(t('into.done', { name: made.name })); loadDestinations().catch(complain); }} /></section>}
     </>
   );
 }
