@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "collector/collect.h"
 #include "collector/exit.h"
@@ -11,24 +10,6 @@
 #include "protocols/dav/href.h"
 
 namespace mailhaul::collector {
-namespace {
-
-using nlohmann::ordered_json;
-
-contacts::Policy policy_of(const sync::Policy& policy) {
-  using From = sync::OnSourceDelete;
-  using To = contacts::Policy::OnSourceDelete;
-  return {policy.on_source_delete == From::Remove ? To::Remove
-          : policy.on_source_delete == From::Flag ? To::Flag
-                                                  : To::Keep,
-          policy.grace};
-}
-
-std::string dumped(const ordered_json& object) {
-  return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-}
-
-}  // namespace
 
 void add_contacts_options(CLI::App& command, ContactsOptions& options) {
   command.add_flag(
@@ -42,54 +23,17 @@ void add_contacts_options(CLI::App& command, ContactsOptions& options) {
 }
 
 Result<ContactsJob> contacts_of(const ContactsOptions& options, const Job& job, const std::string& address) {
-  ContactsJob out;
-  if (options.from != "found") out.from = options.from;
-  out.address = address;
-  out.mail_host = job.source.host;
-  out.user = options.user.empty() ? job.source.user : options.user;
+  auto out = contacts_beside(job, options.from, address);
+  if (!options.user.empty()) out.user = options.user;
+  if (!options.into.empty()) out.vdir = options.into;
   if (!options.password_file.empty() || std::getenv("MAILHAUL_CONTACTS_PASSWORD") != nullptr) {
     auto secret =
         password(options.password_file, job.source, {"--contacts-password-file", "MAILHAUL_CONTACTS_PASSWORD"});
     if (!secret) return secret.error();
     out.password = *std::move(secret);
-  } else {
-    out.password = job.password;
-    out.token = job.token;
+    out.token = {};
   }
-  out.state = state_path(job);
-  out.vdir = !options.into.empty() ? options.into
-             : job.account         ? out.state.substr(0, out.state.rfind('/') + 1) + "contacts"
-                                   : job.maildir + "/contacts";
-  out.ca_file = job.ca_file;
-  out.proxy = job.proxy;
-  out.gate = job.gate;
-  out.settings.policy = policy_of(job.policy);
-  out.settings.release = job.release;
-  out.settings.dry_run = job.dry_run;
   return out;
-}
-
-std::string contacts_json(const contacts::Report& report) {
-  const auto numbers = [](const contacts::BookReport& book) {
-    return ordered_json{{"listed", book.listed}, {"delivered", book.delivered}, {"already", book.already},
-                        {"failed", book.failed}, {"pending", book.pending},     {"gone", book.gone},
-                        {"bytes", book.bytes},   {"removed", book.removed}};
-  };
-  ordered_json out{{"books", ordered_json::array()}};
-  for (const auto& book : report.books) {
-    ordered_json one{{"book", book.name}, {"directory", book.directory}};
-    one.update(numbers(book));
-    one["conflicts"] = book.conflicts;
-    one["failures"] = book.failures;
-    one["hold"] = book.hold;
-    one["error"] = book.error;
-    out["books"].push_back(std::move(one));
-  }
-  out["sum"] = numbers(report.sum());
-  out["vanished_books"] = report.vanished_books;
-  out["requests"] = report.requests;
-  out["error"] = report.error;
-  return dumped(out);
 }
 
 struct ContactsCommands::Impl {

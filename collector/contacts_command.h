@@ -23,8 +23,6 @@ void add_contacts_options(CLI::App& command, ContactsOptions& options);
 // The contacts that go with a job for mail, whose user and password are taken where nothing else is said.
 Result<ContactsJob> contacts_of(const ContactsOptions& options, const Job& job, const std::string& address);
 
-std::string contacts_json(const contacts::Report& report);  // one object
-
 class ContactsCommands {
  public:
   explicit ContactsCommands(CLI::App& app);  // must live as long as the app

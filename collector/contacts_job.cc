@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
+#include "collector/collect.h"
 #include "collector/contacts/vcard.h"
+#include "protocols/dav/href.h"
 #include "protocols/discovery/carddav.h"
 #include "store/ledger.h"
 
@@ -73,6 +76,15 @@ Result<std::unique_ptr<CardSource>> open_source(const ContactsJob& job, const st
   return first->in("the contacts of " + job.address + " were not found");
 }
 
+contacts::Policy policy_of(const sync::Policy& policy) {
+  using From = sync::OnSourceDelete;
+  using To = contacts::Policy::OnSourceDelete;
+  return {policy.on_source_delete == From::Remove ? To::Remove
+          : policy.on_source_delete == From::Flag ? To::Flag
+                                                  : To::Keep,
+          policy.grace};
+}
+
 struct Place {
   std::unique_ptr<store::Ledger> lock;  // the mail's: whoever has it is alone here
   std::unique_ptr<store::CardLedger> ledger;
@@ -120,6 +132,32 @@ Done each_card(const std::string& vdir,
 }
 
 }  // namespace
+
+Done is_contacts_place(std::string_view from) {
+  if (from == kContactsFound) return done();
+  if (from.starts_with("https://") && dav::origin_of(from)) return done();
+  return of_user("'" + printable(from) + "' is not where contacts are", "write https://host/path, or found");
+}
+
+ContactsJob contacts_beside(const Job& job, const std::string& from, const std::string& address) {
+  ContactsJob out;
+  if (from != kContactsFound) out.from = from;
+  const bool whole = job.source.user.find('@') != std::string::npos;
+  out.address = !address.empty() ? address : whole ? job.source.user : job.source.user + "@" + job.source.host;
+  out.mail_host = job.source.host;
+  out.user = job.source.user;
+  out.password = job.password;
+  out.token = job.token;
+  out.state = state_path(job);
+  out.vdir = job.account ? out.state.substr(0, out.state.rfind('/') + 1) + "contacts" : job.maildir + "/contacts";
+  out.ca_file = job.ca_file;
+  out.proxy = job.proxy;
+  out.gate = job.gate;
+  out.settings.policy = policy_of(job.policy);
+  out.settings.release = job.release;
+  out.settings.dry_run = job.dry_run;
+  return out;
+}
 
 Result<contacts::Report> collect_contacts(const ContactsJob& job, const std::stop_token& stop) {
   auto source = open_source(job, stop);
@@ -202,6 +240,30 @@ Result<std::string> duplicate_contacts(const std::string& vdir) {
     for (const auto& card : cards) out += "  " + card + "\n";
   }
   return out;
+}
+
+std::string contacts_json(const contacts::Report& report) {
+  using nlohmann::ordered_json;
+  const auto numbers = [](const contacts::BookReport& book) {
+    return ordered_json{{"listed", book.listed}, {"delivered", book.delivered}, {"already", book.already},
+                        {"failed", book.failed}, {"pending", book.pending},     {"gone", book.gone},
+                        {"bytes", book.bytes},   {"removed", book.removed}};
+  };
+  ordered_json out{{"books", ordered_json::array()}};
+  for (const auto& book : report.books) {
+    ordered_json one{{"book", book.name}, {"directory", book.directory}};
+    one.update(numbers(book));
+    one["conflicts"] = book.conflicts;
+    one["failures"] = book.failures;
+    one["hold"] = book.hold;
+    one["error"] = book.error;
+    out["books"].push_back(std::move(one));
+  }
+  out["sum"] = numbers(report.sum());
+  out["vanished_books"] = report.vanished_books;
+  out["requests"] = report.requests;
+  out["error"] = report.error;
+  return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 }  // namespace mailhaul::collector

@@ -3,9 +3,11 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "collector/contacts/collect.h"
 #include "collector/contacts/verify.h"
+#include "collector/job.h"
 #include "protocols/base/types.h"
 #include "protocols/client/imap_client.h"
 #include "protocols/net/address_gate.h"
@@ -27,7 +29,14 @@ struct ContactsJob {
   contacts::Settings settings;
 };
 
+constexpr std::string_view kContactsFound = "found";  // instead of a place: they are looked for
+Done is_contacts_place(std::string_view from);        // "found" or https://host[/path]
+// The contacts that go with a job's mail: its login, its policy, beside its destination. `from` as --contacts has it;
+// `address` empty: the job's own.
+ContactsJob contacts_beside(const Job& job, const std::string& from, const std::string& address = {});
+
 Result<contacts::Report> collect_contacts(const ContactsJob& job, const std::stop_token& stop);
+std::string contacts_json(const contacts::Report& report);  // one object
 Result<contacts::Verification> verify_contacts(const ContactsJob& job, bool deep, const std::stop_token& stop);
 
 // Every card of a vdir in one file, put in place whole. The number of cards.

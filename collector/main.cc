@@ -274,11 +274,7 @@ int stopped_by(const Signals& signals, bool json) {
 std::optional<ContactsJob> contacts_job(const Options& o, const Job& job, Error& wrong) {
   if (o.contacts.from.empty()) return std::nullopt;
   const bool named = o.source.find("://") == std::string::npos;
-  const bool whole = job.source.user.find('@') != std::string::npos;
-  auto contacts = contacts_of(o.contacts, job,
-                              named   ? o.source
-                              : whole ? job.source.user
-                                      : job.source.user + "@" + job.source.host);
+  auto contacts = contacts_of(o.contacts, job, named ? o.source : std::string());
   if (!contacts) {
     wrong = contacts.error();
     return std::nullopt;

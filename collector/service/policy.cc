@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "collector/contacts_job.h"
+
 namespace mailhaul::service {
 namespace {
 
@@ -78,7 +80,9 @@ Accepted read_policy(std::string_view text, JobPolicy& into) {
                        {"grace_days", number(policy.grace_days, 0, 3650)},
                        {"newest_first", flag(policy.newest_first)},
                        {"connections", number(policy.connections, 1, 16)},
-                       {"pop3_leave", word(policy.pop3_leave)}});
+                       {"pop3_leave", word(policy.pop3_leave)},
+                       {"gmail_labels", word(policy.gmail_labels)},
+                       {"contacts", word(policy.contacts)}});
   if (!outcome) return outcome;
   collector::Job probe;
   if (auto understood = apply(policy, probe); !understood) return understood;
@@ -99,7 +103,9 @@ std::string to_json(const JobPolicy& p) {
               {"grace_days", p.grace_days},
               {"connections", p.connections},
               {"newest_first", p.newest_first},
-              {"pop3_leave", p.pop3_leave}}
+              {"pop3_leave", p.pop3_leave},
+              {"gmail_labels", p.gmail_labels},
+              {"contacts", p.contacts}}
       .dump();
 }
 
@@ -174,6 +180,13 @@ Accepted apply(const JobPolicy& policy, collector::Job& job) {
   auto leave = collector::parse_leave(policy.pop3_leave);
   if (!leave) return invalid("policy.pop3_leave", leave.error().what, leave.error().advice);
   job.policy.leave = *leave;
+  if (policy.gmail_labels != "mailboxes" && policy.gmail_labels != "primary")
+    return invalid("policy.gmail_labels", "policy.gmail_labels is mailboxes or primary");
+  job.gmail_labels =
+      policy.gmail_labels == "primary" ? collector::GmailLabels::Primary : collector::GmailLabels::Mailboxes;
+  if (!policy.contacts.empty())
+    if (auto understood = collector::is_contacts_place(policy.contacts); !understood)
+      return invalid("policy.contacts", understood.error().what, understood.error().advice);
   return accepted();
 }
 

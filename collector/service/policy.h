@@ -22,6 +22,8 @@ struct JobPolicy {
   unsigned connections = 1;
   bool newest_first = false;
   std::string pop3_leave = "forever";  // forever, delete, or a number of days
+  std::string gmail_labels = "mailboxes";
+  std::string contacts;  // empty: none; "found": looked for; https://…
   bool operator==(const JobPolicy&) const = default;
 };
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "collector/collect.h"
+#include "collector/contacts_job.h"
 #include "collector/report_text.h"
 #include "collector/service/consent.h"
 #include "collector/verify.h"
@@ -141,6 +142,49 @@ Ran verified(const collector::Job& job, bool deep, const sync::EventSink& events
   return ran;
 }
 
+void take_in(Ran& ran, const char* member, const std::string& object) {
+  if (const auto end = ran.report.rfind('}'); end != ran.report.npos)
+    ran.report.replace(end, 1, std::string(",\"") + member + "\":" + object + "}");
+}
+
+// A run that did what there was to do with the mail goes on to the contacts; what befalls them leaves the mail's
+// figures.
+void collect_contacts_too(Ran& ran, const collector::ContactsJob& job, const std::stop_token& stop) {
+  auto report = collector::collect_contacts(job, stop);
+  if (!report) {
+    ran.error = "contacts: " + report.error().what;
+    ran.advice = report.error().advice;
+  } else {
+    const auto sum = report->sum();
+    ran.changed = ran.changed || sum.delivered + sum.removed > 0;
+    for (const auto& book : report->books) ran.held += book.hold.empty() ? 0 : 1;
+    take_in(ran, "contacts", collector::contacts_json(*report));
+    if (report->complete() || stop.stop_requested()) return;
+    ran.error = "contacts: " + (report->error.empty() ? "some could not be collected" : report->error);
+  }
+  if (ran.state == RunState::Complete) ran.state = RunState::Incomplete;
+}
+
+void verify_contacts_too(Ran& ran, const collector::ContactsJob& job, bool deep, const std::stop_token& stop) {
+  auto outcome = collector::verify_contacts(job, deep, stop);
+  if (!outcome) {
+    ran.error = "contacts: " + outcome.error().what;
+    ran.advice = outcome.error().advice;
+    ran.state = RunState::Incomplete;
+    return;
+  }
+  auto differences = json::array();
+  for (const auto& one : outcome->differences)
+    differences.push_back({{"book", one.book}, {"card", one.card}, {"what", one.what}});
+  std::uint64_t compared = 0;
+  for (const auto& book : outcome->books) compared += book.compared;
+  take_in(
+      ran, "contacts",
+      json{{"compared", compared}, {"differences", differences}}.dump(-1, ' ', false, json::error_handler_t::replace));
+  ran.failed += outcome->differences.size();
+  if (!outcome->differences.empty() && ran.state == RunState::Complete) ran.state = RunState::Incomplete;
+}
+
 }  // namespace
 
 Wish read_wish(const std::string& text) {
@@ -207,7 +251,15 @@ Ran carry_out(const Ground& ground, const Order& order, const sync::EventSink& e
   if (order.kind == RunKind::Collect && order.wish.retry_failed)
     if (auto due = make_failed_due(state_path(ground.data, order.destination), job->source.identity()); !due)
       return could_not(due.error(), false);
-  return order.kind == RunKind::Verify ? verified(*job, order.deep, events, stop) : collected(*job, events, stop);
+  auto ran = order.kind == RunKind::Verify ? verified(*job, order.deep, events, stop) : collected(*job, events, stop);
+  const bool went_well = ran.state == RunState::Complete || ran.state == RunState::Incomplete;
+  if (order.policy.contacts.empty() || !order.contacts || !went_well) return ran;
+  const auto contacts = collector::contacts_beside(*job, order.policy.contacts);
+  if (order.kind == RunKind::Verify)
+    verify_contacts_too(ran, contacts, order.deep, stop);
+  else
+    collect_contacts_too(ran, contacts, stop);
+  return ran;
 }
 
 }  // namespace mailhaul::service

@@ -31,6 +31,7 @@ struct Order {
   Wish wish;
   registry::RunKind kind = registry::RunKind::Collect;
   bool deep = false;
+  bool contacts = true;  // if the policy wants them
 };
 
 struct Ran {

@@ -203,6 +203,7 @@ Result<Scheduler::Task> Scheduler::prepare(Entry& entry) {
                      : task.pushed            ? Cause::Push
                                               : Cause::Schedule;
   }
+  task.order.contacts = task.run.cause != Cause::Push;  // the server spoke of mail
   task.run.job = entry.row.id;
   task.run.started = clock_.unix_seconds();
   if (auto understood = read_policy(entry.row.policy, task.order.policy); !understood)

@@ -136,8 +136,8 @@ void Scheduler::settle_collection(const Task& task, const Ran& ran, Id run, bool
     }
     row.failures = row.failing_since = 0;
     row.attention = false;
-    row.error.clear();
-    row.advice.clear();
+    row.error = ran.error;
+    row.advice = ran.advice;
     row.last_success = now;
     row.finished = schedule.when == When::Once && ran.state == RunState::Complete;
     due = row.next_run = poll.value_or(row.finished ? kNever : now + 600);

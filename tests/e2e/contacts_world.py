@@ -12,6 +12,7 @@ import pathlib
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -66,7 +67,9 @@ def free_port():
 class Server:
     """What both servers share: a process, and a plain client of it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, user=USER, password=PASSWORD, tls=None):
+        """`tls`: a certificate for localhost (Authority.good), and the file of who made it."""
+        self.user, self.password, self.tls = user, password, tls
         self.folder, self.port = pathlib.Path(folder), free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = open(self.folder / "server.log", "ab")
@@ -74,7 +77,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/"
+        return f"https://localhost:{self.port}/" if self.tls else f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
@@ -96,9 +99,13 @@ class Server:
         self.log.close()
 
     def request(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.tls:
+            trusted = ssl.create_default_context(cafile=self.tls[1])
+            connection = http.client.HTTPSConnection("localhost", self.port, timeout=60, context=trusted)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            basic = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             connection.request(method, path, body, {"Authorization": "Basic " + basic, **headers})
             answer = connection.getresponse()
             return answer.status, answer.read()
@@ -129,19 +136,20 @@ class Radicale(Server):
     name = "radicale"
 
     def command(self):
-        (self.folder / "users").write_text(f"{USER}:{PASSWORD}\n")
+        (self.folder / "users").write_text(f"{self.user}:{self.password}\n")
+        tls = f"ssl = True\ncertificate = {self.tls[0].certificate}\nkey = {self.tls[0].key}\n" if self.tls else ""
         (self.folder / "config").write_text(
-            f"[server]\nhosts = 127.0.0.1:{self.port}\nmax_connections = 20\n[auth]\ntype = htpasswd\n"
+            f"[server]\nhosts = 127.0.0.1:{self.port}\nmax_connections = 20\n{tls}[auth]\ntype = htpasswd\n"
             f"htpasswd_filename = {self.folder}/users\nhtpasswd_encryption = plain\ndelay = 0\n"
             f"[storage]\nfilesystem_folder = {self.folder}/store\n[logging]\nlevel = warning\n")
         return [sys.executable, "-m", "radicale", "--config", str(self.folder / "config")]
 
     def place(self, book, name):
-        return f"/{USER}/{book}/{urllib.parse.quote(name)}"
+        return f"/{self.user}/{book}/{urllib.parse.quote(name)}"
 
     def put_all(self, book, cards):
         for name, octets in cards.items():  # as its own files: a PUT would write the card anew
-            (self.folder / "store" / "collection-root" / USER / book / name).write_bytes(octets)
+            (self.folder / "store" / "collection-root" / self.user / book / name).write_bytes(octets)
 
 
 class Xandikos(Server):

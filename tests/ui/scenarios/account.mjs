@@ -102,6 +102,19 @@ test('rules are saved; a change by somebody else does not cost what was typed', 
   await until('the rules', async () => JSON.stringify((await ask('GET', `/jobs/${made.id}`)).policy.exclude) === '["Junk","Trash"]');
 }));
 
+test('address books are switched on; that they are not there is told, and the mail is', scenario({}, async (page) => {
+  const made = await job('small');
+  await page.at(`/jobs/${made.id}/settings`);
+  await page.getByRole('checkbox', { name: /Address books, too/ }).check();
+  await page.getByLabel('Where they are, if they are not found').fill('https://localhost:1/');
+  assert.deepEqual(await violations(page), []);
+  await main(page).getByRole('button', { name: 'Save' }).first().click();
+  await until('the policy', async () => (await ask('GET', `/jobs/${made.id}`)).policy.contacts === 'https://localhost:1/');
+  await ask('POST', `/jobs/${made.id}/run`);
+  await page.at(`/jobs/${made.id}`);
+  await page.getByText(/^contacts: /).first().waitFor();
+}));
+
 test('a login that the server refuses: what to do, a new password, and mail comes', scenario({}, async (page) => {
   const made = await job('small', { password: 'wrong' });
   assert.equal(made.state, 'attention');

@@ -92,13 +92,13 @@ function Now({ job }: { job: Job }) {
   useEffect(() => {
     if (running && progress.todo_messages) say(t('progress.of', { done: count(progress.messages), n: progress.todo_messages }));
   }, [progress?.messages]);
-  const trouble = job.error && ['attention', 'failing', 'waiting'].includes(job.state);
+  const trouble = job.error && ['attention', 'failing', 'waiting', 'idle', 'finished'].includes(job.state);
   return (
     <section class="card now" aria-label={t('now')}>
       <div class="now-line"><State of={job.state} />{!trouble && <Doing job={job} />}
         {running && <span class="now-speed"><Spark values={ratesOf(job.id).value} /></span>}</div>
       {running && <><Amount job={job} />{progress.mailbox && <p class="hint">{t(`phase.${progress.phase ?? 'fetching'}` as Key)} · <Foreign text={progress.mailbox} limit={200} /></p>}</>}
-      {trouble && <Notice kind={job.state === 'waiting' ? 'warn' : 'bad'} title={<Foreign text={job.error!} limit={1000} />}>
+      {trouble && <Notice kind={['attention', 'failing'].includes(job.state) ? 'bad' : 'warn'} title={<Foreign text={job.error!} limit={1000} />}>
         {job.advice && <p><Foreign text={job.advice} limit={1000} /></p>}
         {job.failing_since && <p>{t('failing.since')} <When at={job.failing_since} /></p>}
         {job.next_run && job.state !== 'attention' && <p>{t('doing.again')} <When at={job.next_run} /></p>}</Notice>}

@@ -75,6 +75,9 @@ export function Settings({ id }: { id: number }) {
           </div>
           <label class="check"><input type="checkbox" checked={policy.special_use ?? true} onChange={(event) => rule({ special_use: event.currentTarget.checked })} /><span>{t('special')}<small>{t('special.hint')}</small></span></label>
           <label class="check"><input type="checkbox" checked={policy.all_namespaces ?? false} onChange={(event) => rule({ all_namespaces: event.currentTarget.checked })} /><span>{t('namespaces')}</span></label>
+          <label class="check"><input type="checkbox" checked={policy.newest_first ?? false} onChange={(event) => rule({ newest_first: event.currentTarget.checked })} /><span>{t('newest')}<small>{t('newest.hint')}</small></span></label>
+          <label class="check"><input type="checkbox" checked={!!policy.contacts} onChange={(event) => rule({ contacts: event.currentTarget.checked ? 'found' : '' })} /><span>{t('contacts')}<small>{t('contacts.hint')}</small></span></label>
+          {policy.contacts && <Field label={t('contacts.url')}>{(attributes) => <input {...attributes} type="url" pattern="https://.+" maxLength={1000} value={policy.contacts === 'found' ? '' : policy.contacts} onInput={(event) => rule({ contacts: event.currentTarget.value.trim() || 'found' })} />}</Field>}
           <details class="more"><summary>{t('add.expert')}</summary><div class="grid">
             <Field label={t('connections')}>{(attributes) => <input {...attributes} type="number" min={1} max={16} value={policy.connections ?? 1} onInput={(event) => rule({ connections: Number(event.currentTarget.value) })} />}</Field>
             {area('quirks', '+no-examine')}</div></details>
