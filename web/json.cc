@@ -248,6 +248,7 @@ json to_json(const discovery::Findings& findings) {
     out["provider"] = findings.provider->name;
     set_if(out, "help", findings.provider->help());
     set_if(out, "help_url", findings.provider->link);
+    out["logins"] = findings.provider->auth;
   }
   return out;
 }

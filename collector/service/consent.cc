@@ -246,7 +246,11 @@ Outcome<ConsentView> Consents::finish(Id account, const std::string& query) {
   if (!pending || !pending->browser) return Refusal{Why::Conflict, "nobody was asked in a browser", "Begin again."};
   auto tokens =
       oauth2::finish_authorization(pending->provider, *pending->browser, query, web_, stop_.get_token(), clock_);
-  if (!tokens) return invalid("query", tokens.error().what, tokens.error().advice);
+  if (!tokens) {
+    if (tokens.error().retry != Retry::Later && oauth2::answers(*pending->browser, query))
+      settle(pending, tokens.error());  // a person said no: whoever waits for the answer has it
+    return invalid("query", tokens.error().what, tokens.error().advice);
+  }
   settle(pending, keep(account, pending->provider, *tokens));
   const std::lock_guard lock(pending->mutex);
   return pending->view;

@@ -284,21 +284,28 @@ Result<Authorization> begin_authorization(const Provider& provider, const std::s
   return begun;
 }
 
+namespace {
+
+std::string field_of(std::string_view query, std::string_view name) {
+  while (!query.empty()) {
+    const std::string_view field = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(field.size() + 1, query.size()));
+    if (field.starts_with(name) && field.size() > name.size() && field[name.size()] == '=')
+      return http::percent_decoded(field.substr(name.size() + 1));
+  }
+  return "";
+}
+
+}  // namespace
+
+bool answers(const Authorization& begun, std::string_view query) { return field_of(query, "state") == begun.state; }
+
 Result<Tokens> finish_authorization(const Provider& provider, const Authorization& begun, std::string_view query,
                                     const http::Options& web, const std::stop_token& stop, const Clock& clock) {
-  const auto value = [&](std::string_view name) {
-    std::string_view rest = query;
-    while (!rest.empty()) {
-      const std::string_view field = rest.substr(0, rest.find('&'));
-      rest.remove_prefix(std::min(field.size() + 1, rest.size()));
-      if (field.starts_with(name) && field.size() > name.size() && field[name.size()] == '=')
-        return http::percent_decoded(field.substr(name.size() + 1));
-    }
-    return std::string();
-  };
+  const auto value = [&](std::string_view name) { return field_of(query, name); };
   const std::string where = "allow the access at " + printable(provider.name);
   // RFC 6749 §10.12: an answer that was not asked for is somebody else's.
-  if (value("state") != begun.state) return refused("the answer belongs to another request").in(where);
+  if (!answers(begun, query)) return refused("the answer belongs to another request").in(where);
   if (const std::string error = value("error"); !error.empty())
     return error_of(400, json{{"error", error}, {"error_description", value("error_description")}}).in(where);
   std::string code = value("code");

@@ -64,6 +64,8 @@ struct Authorization {
   Secret verifier;
 };
 Result<Authorization> begin_authorization(const Provider&, const std::string& redirect, const std::string& login_hint);
+// Does `query`, of the redirect, answer this request? Another one's proves nothing about ours (RFC 6749 §10.12).
+bool answers(const Authorization& begun, std::string_view query);
 // `query`: of the redirect, "code=…&state=…". Another state than ours is an Error.
 Result<Tokens> finish_authorization(const Provider&, const Authorization&, std::string_view query,
                                     const http::Options& web, const std::stop_token& stop,

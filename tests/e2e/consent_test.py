@@ -5,6 +5,7 @@ import http.server
 import pathlib
 import threading
 import time
+import urllib.parse
 
 from harness import files_of, main
 from oauth_test import OAuth, Person
@@ -61,6 +62,17 @@ class ConsentTest(OAuth):
         job = self.job()
         wait_for("mail", lambda: self.owner.get(f"/jobs/{job}").json["state"] == "idle")
         self.assertEqual(len(files_of(self.service.mail / "alice")), 3)
+
+    def test_a_person_who_says_no_ends_the_waiting_and_a_stranger_does_not(self):
+        asked = self.ask(flow="code", redirect="http://127.0.0.1/cb")
+        state = urllib.parse.parse_qs(urllib.parse.urlsplit(asked["url"]).query)["state"][0]
+        for forged in ("error=access_denied&state=x" + state, "error=access_denied"):
+            self.expect(422, self.owner.post(self.path + "/finish", {"query": forged}))
+            self.assertEqual(self.state(), "waiting")
+        self.expect(422, self.owner.post(self.path + "/finish", {"query": "error=access_denied&state=" + state}))
+        now = self.expect(200, self.owner.get(self.path))
+        self.assertEqual(now["state"], "failed")
+        self.assertIn("denied", now["error"])
 
     def allowed_by_device(self):
         asked = self.ask(flow="device")

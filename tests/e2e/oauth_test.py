@@ -53,14 +53,14 @@ def modules():
 
 
 class OpenProvider:
-    def __init__(self, life):
-        self.port, self.life = free_ports(1)[0], life
+    def __init__(self, life, code_life=120):
+        self.port, self.life, self.code_life = free_ports(1)[0], life, code_life
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
         self.process = subprocess.Popen(["node", HERE / "oidc" / "provider.mjs", str(self.port), modules()], preexec_fn=die_with_parent,
-                                        env={**os.environ, "LIFE": str(self.life)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                        env={**os.environ, "LIFE": str(self.life), "CODE_LIFE": str(self.code_life)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self.process.stdout.readline().strip() == "ready"
 
     def close(self):

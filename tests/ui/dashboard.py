@@ -7,6 +7,7 @@
 
 Node's packages come from the lock file beside this program, into MAILHAUL_UI_MODULES (the build folder).
 """
+import concurrent.futures
 import contextlib
 import http.server
 import imaplib
@@ -25,8 +26,9 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import sample  # noqa: E402
-from dovecot import PASSWORD, Dovecot, temporary_folder  # noqa: E402
+from dovecot import PASSWORD, Dovecot, hand_over, temporary_folder  # noqa: E402
 from harness import CI, SKIP_CODE, TOP  # noqa: E402
+from oauth_test import DOVECOT, INTROSPECTION, OpenProvider  # noqa: E402
 from service import Service  # noqa: E402
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202egnp-exe", "x" * 180, "a&b \"quoted\" 'names'", "{{7+7}} ${7+7}", "=HYPERLINK(1)"]
@@ -85,7 +87,7 @@ class Control(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         try:
-            answer, status = getattr(self.world, "do_" + self.path[1:])(**body) or {}, 200
+            answer, status = self.world.hands.submit(getattr(self.world, "do_" + self.path[1:]), **body).result() or {}, 200
         except Exception as error:  # told to the scenario, which fails
             answer, status = {"error": repr(error)}, 500
         octets = json.dumps(answer).encode()
@@ -100,6 +102,9 @@ class Control(http.server.BaseHTTPRequestHandler):
 
 class World:
     def __init__(self, stack):
+        self.stack = stack
+        # One thread that stays: servers die with the thread that began them.
+        self.hands = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         self.folder = temporary_folder("mh-ui-")
         stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.server = stack.enter_context(Dovecot())
@@ -111,6 +116,8 @@ class World:
             self.server.add_user(user, path)
         self.hostile()
         self.relay = Relay(self.server.imaps, 250_000)
+        self.provider = OpenProvider(600)
+        stack.callback(self.provider.close)
         self.service = Service(self.folder, SSL_CERT_FILE=self.server.ca_file)
         self.service.start()
         stack.callback(self.service.stop)
@@ -144,6 +151,31 @@ class World:
         with imaplib.IMAP4("127.0.0.1", self.server.imap) as client:
             client.login(user, PASSWORD)
             return {"count": int(client.select("INBOX", readonly=True)[1][0])}
+
+    def do_oauth_server(self):
+        """A Dovecot that lets in by tokens of the provider only, with three messages of alice; once."""
+        if not hasattr(self, "guarded"):
+            server = Dovecot(anyone=False)
+            (server.folder / "oauth2.conf").write_text(INTROSPECTION.format(port=self.provider.port))
+            server.extra = DOVECOT.format(d=server.folder)
+            hand_over(server.folder)
+            self.guarded = self.stack.enter_context(server)
+            path = server.folder / "mail" / "alice"
+            path.mkdir(exist_ok=True)
+            sample.write_small(path, 3, 1)
+            server.add_user("alice", path)
+        return {"imaps": self.guarded.imaps, "issuer": self.provider.url, "ca": pathlib.Path(self.guarded.ca_file).read_text()}
+
+    def do_forget_consents(self):
+        """The provider forgets whom it has given what."""
+        self.provider.close()
+        self.provider.start()
+
+    def do_hasty_provider(self):
+        """Another provider, whose codes are good for two seconds."""
+        hasty = OpenProvider(600, code_life=2)
+        self.stack.callback(hasty.close)
+        return {"issuer": hasty.url}
 
     def do_stop(self):
         self.service.stop()

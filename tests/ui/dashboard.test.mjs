@@ -8,6 +8,7 @@ after(close);
 
 await import('./scenarios/first_start.mjs');
 await import('./scenarios/adding.mjs');
+await import('./scenarios/consent.mjs');
 await import('./scenarios/account.mjs');
 await import('./scenarios/overview.mjs');
 await import('./scenarios/system.mjs');

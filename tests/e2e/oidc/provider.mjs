@@ -14,7 +14,7 @@ const provider = new Provider(issuer, {
       token_endpoint_auth_method: "none",
       application_type: "native",
       response_types: ["code"],
-      redirect_uris: ["http://127.0.0.1/cb"],
+      redirect_uris: ["http://127.0.0.1/cb", "http://127.0.0.1/"],
       grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
     },
     { client_id: "imap", client_secret: "imapsecret", grant_types: [], redirect_uris: [], response_types: [] },
@@ -30,7 +30,7 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   issueRefreshToken: async (_ctx, client, code) => client.grantTypeAllowed("refresh_token") && code.scopes.has("offline_access"),
   rotateRefreshToken: true,
-  ttl: { AccessToken: Number(process.env.LIFE || 600), DeviceCode: 120, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
+  ttl: { AccessToken: Number(process.env.LIFE || 600), DeviceCode: Number(process.env.CODE_LIFE || 120), RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
 });
 for (const name of ["server_error", "grant.error", "introspection.error", "authorization.error", "revocation.error"])
   provider.on(name, (_ctx, error) => console.error(name, error.message, error.error_description));

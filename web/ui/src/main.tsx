@@ -13,6 +13,7 @@ import './style.css';
 type Screen = ComponentType;
 const lazy: Record<string, () => Promise<Screen>> = {
   add: () => import('./screens/add').then((module) => module.Add),
+  consent: () => import('./screens/consent').then((module) => module.Returned),
   import: () => import('./screens/import').then((module) => module.Import),
   jobs: () => import('./screens/job').then((module) => module.JobPage),
   system: () => import('./screens/system').then((module) => module.SystemPage),

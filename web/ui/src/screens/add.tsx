@@ -7,6 +7,7 @@ import { t, type Key } from '../i18n';
 import { go } from '../router';
 import { destinations, loadDestinations, loadSystem, put, system } from '../state';
 import { Button, complain, Field, Foreign, Icon, Loading, Meter, Notice, say, Secret, Title, Trouble } from '../ui';
+import { Consent } from './consent';
 import { Plan, readPlan, type PlanReport } from './report';
 
 type Step = 'address' | 'login' | 'plan';
@@ -24,7 +25,9 @@ const path = signal('');
 const repeat = signal<'15' | '60' | '1440' | 'once'>('15');
 const since = signal('');
 const vanish = signal<'keep' | 'flag' | 'remove'>('keep');
-const made = signal<{ account?: number; destination?: number; job?: number; plan?: PlanReport }>({});
+const made = signal<{ account?: number; destination?: number; job?: number; plan?: PlanReport; bare?: boolean }>({});
+/** The account was made to be allowed at its provider, and is: no password is wanted. */
+const allowed = signal(false);
 let keys = { account: freshKey(), destination: freshKey(), job: freshKey() };
 
 const set = (part: Partial<typeof empty>) => (form.value = { ...form.value, ...part });
@@ -73,6 +76,7 @@ function forget() {
     repeat.value = '15';
     vanish.value = 'keep';
     made.value = {};
+    allowed.value = false;
     keys = { account: freshKey(), destination: freshKey(), job: freshKey() };
   });
 }
@@ -91,6 +95,7 @@ const discover = (event: Event) => {
       });
       return;
     }
+    allowed.value = false;
     const found = await call('post', '/discovery', { body: { address }, impatient: false });
     batch(() => {
       discovery.value = found;
@@ -108,20 +113,24 @@ const test = (event: Event) => {
   event.preventDefault();
   void attempt('test', async () => {
     report.value = null;
-    const found = await call('post', '/accounts/test', { body: request() });
-    report.value = found;
-    if (!found.ok) {
-      const bad = found.steps.find((one) => !one.ok);
-      say(t('add.test.bad', { what: plain(bad?.detail ?? '', 200) }), true);
-      return;
-    }
-    step.value = 'plan';
-    if (!path.value) path.value = form.value.address.includes('://') ? form.value.user : form.value.address.trim();
-    const remembered = localStorage.getItem('destination');
-    await Promise.all([loadDestinations(), loadSystem()]);
-    if (remembered && destinations.value.some((one) => String(one.id) === remembered)) place.value = remembered;
+    allowed.value = false;
+    await judge(await call('post', '/accounts/test', { body: request() }));
   });
 };
+
+async function judge(found: TestReport) {
+  report.value = found;
+  if (!found.ok) {
+    const bad = found.steps.find((one) => !one.ok);
+    say(t('add.test.bad', { what: plain(bad?.detail ?? '', 200) }), true);
+    return;
+  }
+  step.value = 'plan';
+  if (!path.value) path.value = form.value.address.includes('://') ? form.value.user : form.value.address.trim();
+  const remembered = localStorage.getItem('destination');
+  await Promise.all([loadDestinations(), loadSystem()]);
+  if (remembered && destinations.value.some((one) => String(one.id) === remembered)) place.value = remembered;
+}
 
 function policy(): Policy {
   return {
@@ -135,6 +144,8 @@ async function make(paused: boolean) {
   if (!made.value.account) {
     const account = await call('post', '/accounts', { body: { ...request(), allow_plaintext: form.value.plaintext }, key: keys.account });
     made.value = { ...made.value, account: account.id };
+  } else if (made.value.bare && !allowed.value) {
+    await call('patch', '/accounts/{id}', { id: made.value.account, body: request() });
   }
   let destination = Number(place.value);
   if (place.value === 'own') {
@@ -182,6 +193,7 @@ export function Add() {
       <div class="head-line"><Title text={t('add')} />{step.value !== 'address' && <Button kind="quiet" icon="repeat" onClick={giveUp}>{t('add.again')}</Button>}</div>
       <Address />
       {step.value !== 'address' && <LogIn />}
+      {step.value === 'login' && <Allow />}
       {step.value === 'plan' && report.value?.ok && <Choose />}
     </div>
   );
@@ -237,14 +249,38 @@ function LogIn() {
           {found.help_url && /^https:\/\//.test(found.help_url) && <a href={found.help_url} target="_blank" rel="noreferrer noopener">{t('add.help.open')}</a>}</div></div>}
         {byHand.value && <ByHand />}
         {f.protocol.startsWith('pop3') && <Notice kind="warn" title={t('add.pop3')}>{t('add.pop3.text')}</Notice>}
-        <Field label={t('add.password')} hint={t('add.password.hint')}>{(attributes) => <Secret {...attributes} name="password" fresh required value={f.password} onInput={(value) => set({ password: value })} />}</Field>
+        {!allowed.value && <Field label={t('add.password')} hint={t('add.password.hint')}>{(attributes) => <Secret {...attributes} name="password" fresh required value={f.password} onInput={(value) => set({ password: value })} />}</Field>}
         {found && <details class="more"><summary>{t('add.tried', { n: found.steps.length })}</summary><Steps list={found.steps} /></details>}
       </div>
       {report.value && (done ? <details class="more"><summary><Icon of="check" />{t('add.test.good')}</summary><Steps list={report.value.steps} /></details> : <Steps list={report.value.steps} />)}
       {busy.value === 'test' && <p class="loading" role="status">{t('add.testing', { host: plain(f.host, 80) })}</p>}
       {!done && <Trouble of={trouble.value} />}
-      <footer><Button kind={done ? 'plain' : 'main'} type="submit" busy={busy.value === 'test'} icon={done ? 'repeat' : 'arrow'}>{done ? t('add.test.again') : t('add.test')}</Button></footer>
+      {!allowed.value && <footer><Button kind={done ? 'plain' : 'main'} type="submit" busy={busy.value === 'test'} icon={done ? 'repeat' : 'arrow'}>{done ? t('add.test.again') : t('add.test')}</Button></footer>}
     </form>
+  );
+}
+
+/** An account without a password, for its provider to let us in. */
+async function bare() {
+  const body = { source: source.value, name: form.value.address.includes('://') ? form.value.user : form.value.address.trim(), allow_plaintext: form.value.plaintext, ca: form.value.ca, authzid: form.value.authzid };
+  const account = made.value.account ? await call('patch', '/accounts/{id}', { id: made.value.account, body }) : await call('post', '/accounts', { body, key: keys.account });
+  made.value = { ...made.value, account: account.id, bare: true };
+  return account.id;
+}
+
+async function tryAllowed() {
+  allowed.value = true;
+  await judge(await call('post', '/accounts/{id}/test', { id: made.value.account }));
+  if (step.peek() !== 'plan') allowed.value = false;
+}
+
+function Allow() {
+  const logins = discovery.value?.logins ?? [];
+  const offered = logins.includes('oauth2');
+  return (
+    <details class="card allow" open={offered || undefined} key={String(offered)}><summary>{t(logins[0] === 'oauth2' ? 'consent.best' : 'consent.instead')}</summary>
+      <p class="lead">{t('consent.lead')}</p>
+      <Consent account={bare} id={made.value.account} provider={offered ? discovery.value?.provider : undefined} stranger={!offered} onAllowed={tryAllowed} /></details>
   );
 }
 

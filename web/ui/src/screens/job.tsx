@@ -8,6 +8,7 @@ import { t, type Key } from '../i18n';
 import { go, parts } from '../router';
 import { below, drop, ids, jobs, loadJob, logOf, put, ratesOf, runsOf } from '../state';
 import { Button, complain, Confirm, Empty, Field, Foreign, Icon, Loading, may, Meter, Notice, save, say, Secret, Spark, State, Tabs, tell, Title, Trouble, When } from '../ui';
+import { Consent } from './consent';
 import { Amount, Doing } from './overview';
 import { readRun, Verification } from './report';
 import { Settings } from './settings';
@@ -76,12 +77,18 @@ function Relogin({ job, stay }: { job: Job; stay: { value: boolean } }) {
     }
     busy.value = false;
   };
+  const [consent] = useRead(() => call('get', '/accounts/{id}/consent', { id: job.account }), [job.account, job.state]);
+  if (!consent) return null;
+  const byOAuth = consent.state !== 'none';
+  const again = <Consent account={async () => { stay.value = true; return job.account; }} id={job.account} provider={consent.provider} stranger={!consent.provider || /[./]/.test(consent.provider)} onAllowed={async () => { tell(t('relogin.done')); stay.value = false; }} />;
+  if (byOAuth) return <div class="relogin"><h2 class="minor">{t('consent.relogin')}</h2>{again}</div>;
   return (
-    <form class="relogin" onSubmit={submit}>
+    <><form class="relogin" onSubmit={submit}>
       <Field label={t('relogin')}>{(attributes) => <div class="line"><Secret {...attributes} fresh required value={password.value} onInput={(value) => (password.value = value)} />
         <Button kind="main" type="submit" busy={busy.value}>{t('relogin.do')}</Button></div>}</Field>
       <Trouble of={trouble.value} />
     </form>
+    <details class="more"><summary>{t('consent.instead')}</summary>{again}</details></>
   );
 }
 
