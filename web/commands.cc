@@ -171,8 +171,8 @@ int ServiceCommands::Impl::tend() {
     const auto well = healthcheck(*settings);
     return well ? kComplete : complain(well.error(), kIncomplete);
   }
-  Signals signals;
-  const auto served = serve(*settings, signals.token());
+  Signals signals(true);
+  const auto served = serve(*settings, signals.token(), signals.hangups());
   return served ? kComplete : complain(served.error(), kCouldNotRun);
 }
 

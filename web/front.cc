@@ -57,6 +57,7 @@ std::string text_of(const sockaddr_storage& from) {
 
 struct Connection {
   int socket = -1;
+  std::unique_ptr<net::TlsSession> tls;
   std::uint64_t id = 0;
   std::string remote;
   RequestReader reader;
@@ -68,6 +69,13 @@ struct Connection {
   Instant since{}, beaten{};
   std::uint32_t wants = 0;
   bool watched = false;
+
+  ssize_t receive(char* octets, std::size_t size) {
+    return tls ? tls->receive(octets, size) : ::recv(socket, octets, size, 0);
+  }
+  ssize_t send(const std::string& octets) {
+    return tls ? tls->send(octets.data(), octets.size()) : ::send(socket, octets.data(), octets.size(), MSG_NOSIGNAL);
+  }
 };
 
 }  // namespace
@@ -199,7 +207,7 @@ void Front::Impl::accept_all() {
     if (socket < 0) return;
     auto remote = text_of(from);
     if (connections.size() >= settings.connections || by_address[remote] >= settings.per_address) {
-      const auto refusal = plain(503, "too many connections");
+      const auto refusal = settings.tls ? std::string() : plain(503, "too many connections");
       (void)!::send(socket, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       ::close(socket);
       continue;
@@ -209,6 +217,7 @@ void Front::Impl::accept_all() {
     ++by_address[remote];
     auto connection = std::make_unique<Connection>();
     connection->socket = socket;
+    if (settings.tls) connection->tls = settings.tls->accept(socket);
     connection->id = next_id++;
     connection->remote = std::move(remote);
     connection->reader = RequestReader(settings.limits);
@@ -232,7 +241,7 @@ void Front::Impl::take_input(Connection& c) {
   for (;;) {
     // While a worker has the request, and in a stream, nothing more is wanted: a pipelined request waits in the socket.
     if (c.busy || c.stream || c.in.size() > settings.limits.head) break;
-    const auto got = ::recv(c.socket, piece.data(), piece.size(), 0);
+    const auto got = c.receive(piece.data(), piece.size());
     if (got > 0) {
       if (c.in.empty() && !c.reader.begun()) c.since = std::chrono::steady_clock::now();
       c.in.append(piece.data(), static_cast<std::size_t>(got));
@@ -242,6 +251,12 @@ void Front::Impl::take_input(Connection& c) {
     }
     if (got == 0) c.peer_done = true;
     if (got < 0 && errno != EAGAIN && errno != EINTR) c.peer_done = true;
+    if (c.tls && c.tls->cleartext()) {
+      c.tls.reset();
+      (void)!::recv(c.socket, piece.data(), piece.size(), 0);  // unread, it would turn our answer into a reset
+      c.out = plain(400, "this port speaks HTTPS: write https:// before the address");
+      c.closing = true;
+    }
     break;
   }
 }
@@ -277,19 +292,23 @@ void Front::Impl::advance(Connection& c) {
 
 void Front::Impl::flush(Connection& c) {
   while (!c.out.empty()) {
-    const auto sent = ::send(c.socket, c.out.data(), c.out.size(), MSG_NOSIGNAL);
+    const auto sent = c.send(c.out);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno == EAGAIN) return watch(c, EPOLLOUT | EPOLLRDHUP);
-    if (sent < 0) return close(c);
+    // A handshake on the way wants to read before it can write.
+    const auto reads = c.tls && !c.tls->wants_write() ? std::uint32_t{EPOLLIN} : std::uint32_t{EPOLLOUT};
+    if (sent < 0 && errno == EAGAIN) return watch(c, reads | EPOLLRDHUP);
+    if (sent <= 0) return close(c);
     c.out.erase(0, static_cast<std::size_t>(sent));
   }
   if (c.closing) {
+    if (c.tls) c.tls->end();
     ::shutdown(c.socket, SHUT_WR);
     return close(c);
   }
   if (c.peer_done && !c.busy) return close(c);
   // Whoever has said all may still listen to the answer.
-  watch(c, c.busy ? 0U : c.stream ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP);
+  const std::uint32_t more = c.tls && c.tls->wants_write() ? EPOLLOUT : 0U;
+  watch(c, c.busy ? 0U : c.stream ? EPOLLRDHUP : EPOLLIN | EPOLLRDHUP | more);
 }
 
 void Front::Impl::feed(Connection& c, Instant now, bool woken) {
@@ -329,6 +348,7 @@ void Front::Impl::hand_back() {
     }
     if (answer.stream) c.closing = true;
     if (!c.closing) advance(c);
+    if (!c.closing && c.tls && c.tls->pending()) take_input(c);  // no poll tells of what is decrypted already
     flush(c);
   }
 }
@@ -344,7 +364,7 @@ void Front::Impl::check_time(Instant now) {
     auto& c = *connections.at(socket);
     if (c.reader.begun() && c.out.empty()) {
       const auto refusal = plain(408, "the request took too long");
-      (void)!::send(socket, refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      (void)!c.send(refusal);
     }
     close(c);
   }
@@ -397,7 +417,8 @@ void Front::Impl::serve() {
         close(c);
         continue;
       }
-      if (what & (EPOLLIN | EPOLLRDHUP)) take_input(c);
+      const bool shaking_hands = c.tls && (what & EPOLLOUT) != 0 && c.out.empty();
+      if (what & (EPOLLIN | EPOLLRDHUP) || shaking_hands) take_input(c);
       flush(c);
     }
     hand_back();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "protocols/base/result.h"
+#include "protocols/net/tls_server.h"
 #include "web/request_reader.h"
 
 namespace mailhaul::web {
@@ -22,9 +23,10 @@ struct FrontSettings {
   std::size_t streams = 256;
   std::size_t waiting = 256;  // requests that no worker has taken yet; more are answered 503
   ReadLimits limits;
-  std::chrono::seconds request{20};  // from the first octet to the last
-  std::chrono::seconds idle{30};     // between requests
-  std::chrono::seconds beat{15};     // a comment in a stream
+  std::chrono::seconds request{20};     // from the first octet to the last
+  std::chrono::seconds idle{30};        // between requests
+  std::chrono::seconds beat{15};        // a comment in a stream
+  std::shared_ptr<net::TlsServer> tls;  // null: cleartext
 };
 
 struct Answer {

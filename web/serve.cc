@@ -29,11 +29,21 @@ Error usage(std::string what, std::string advice = "") {
 }
 
 const std::set<std::string>& known_names() {
-  static const std::set<std::string> names{
-      "MAILHAUL_DATA",          "MAILHAUL_MAIL",          "MAILHAUL_LISTEN",          "MAILHAUL_WORKERS",
-      "MAILHAUL_PER_HOST",      "MAILHAUL_ALLOWED_HOSTS", "MAILHAUL_TRUSTED_PROXIES", "MAILHAUL_BASE_PATH",
-      "MAILHAUL_LOG_FORMAT",    "MAILHAUL_DISK_RESERVE",  "MAILHAUL_SLICE",           "MAILHAUL_MASTER_KEY",
-      "MAILHAUL_ALLOW_NETWORKS"};
+  static const std::set<std::string> names{"MAILHAUL_DATA",
+                                           "MAILHAUL_MAIL",
+                                           "MAILHAUL_LISTEN",
+                                           "MAILHAUL_WORKERS",
+                                           "MAILHAUL_PER_HOST",
+                                           "MAILHAUL_ALLOWED_HOSTS",
+                                           "MAILHAUL_TRUSTED_PROXIES",
+                                           "MAILHAUL_BASE_PATH",
+                                           "MAILHAUL_LOG_FORMAT",
+                                           "MAILHAUL_DISK_RESERVE",
+                                           "MAILHAUL_SLICE",
+                                           "MAILHAUL_MASTER_KEY",
+                                           "MAILHAUL_ALLOW_NETWORKS",
+                                           "MAILHAUL_TLS_CERTIFICATE",
+                                           "MAILHAUL_TLS_KEY"};
   return names;
 }
 
@@ -188,6 +198,17 @@ Result<ServeSettings> settings_from(const std::map<std::string, std::string>& gi
     return usage("MAILHAUL_MASTER_KEY is set",
                  "A key in the environment is seen by many: give MAILHAUL_MASTER_KEY_FILE.");
   if (const auto it = given.find("MAILHAUL_MASTER_KEY_FILE"); it != given.end()) out.service.master_key = it->second;
+  for (const char* name : {"MAILHAUL_TLS_CERTIFICATE", "MAILHAUL_TLS_KEY"})
+    if (given.contains(name))
+      return usage(std::string(name) + " is set", "Name its file instead: " + std::string(name) + "_FILE.");
+  const auto chain = given.find("MAILHAUL_TLS_CERTIFICATE_FILE"), key = given.find("MAILHAUL_TLS_KEY_FILE");
+  if (chain == given.end() && key != given.end())
+    return usage("MAILHAUL_TLS_KEY_FILE is set and MAILHAUL_TLS_CERTIFICATE_FILE is not", "Set both, or none.");
+  if (chain != given.end()) {
+    auto tls = net::TlsServer::open(chain->second, (key == given.end() ? chain : key)->second);
+    if (!tls) return tls.error();
+    out.server.front.tls = *std::move(tls);
+  }
   out.service.scheduler.workers = values.number("MAILHAUL_WORKERS", 16, 1, 256);
   out.service.scheduler.per_host = values.number("MAILHAUL_PER_HOST", 8, 1, 256);
   out.service.scheduler.slice = std::chrono::seconds(values.number("MAILHAUL_SLICE", 600, 10, 86'400));
@@ -212,7 +233,7 @@ Result<ServeSettings> settings_from(const std::map<std::string, std::string>& gi
   return out;
 }
 
-Done serve(const ServeSettings& settings, const std::stop_token& stop) {
+Done serve(const ServeSettings& settings, const std::stop_token& stop, const std::atomic<int>& hangups) {
   no_core_dumps();
   const Log log(settings.json_log);
   auto service = service::Service::open(settings.service, system_clock());
@@ -224,7 +245,8 @@ Done serve(const ServeSettings& settings, const std::stop_token& stop) {
   if (auto started = (*service)->start(); !started) return started;
   const auto& front = settings.server.front;
   const auto host = front.address == "0.0.0.0" || front.address == "::" ? "localhost" : front.address;
-  const auto url = "http://" + host + ":" + std::to_string((*server)->port()) + settings.server.base_path + "/";
+  const auto url = (front.tls ? "https://" : "http://") + host + ":" + std::to_string((*server)->port()) +
+                   settings.server.base_path + "/";
   log.line("info", "mailhaul " + settings.service.version + " serves " + url);
   if (!token->empty()) log.line("info", "set it up there with this token, once: " + *token);
   if ((*service)->system().key_generated)
@@ -232,8 +254,14 @@ Done serve(const ServeSettings& settings, const std::stop_token& stop) {
              "the key of the sealed passwords lies beside the data; MAILHAUL_MASTER_KEY_FILE keeps it elsewhere");
   std::jthread teller([&](const std::stop_token& over) {
     std::uint64_t since = 0;
+    int heard = hangups;
     while (!over.stop_requested()) {
       log.events(**service, since);
+      if (const int now = hangups; front.tls && std::exchange(heard, now) != now) {
+        const auto reloaded = front.tls->reload();
+        log.line(reloaded ? "info" : "error", reloaded ? "the certificate was read again"
+                                                       : reloaded.error().what + "; the one before is still used");
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
     log.events(**service, since);
@@ -258,12 +286,14 @@ Done healthcheck(const ServeSettings& settings) {
   const timeval patience{5, 0};
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  // Where it speaks TLS it tells those who do not: that is an answer, too, whatever name the certificate bears.
   const auto ask =
       "GET " + settings.server.base_path + "/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   char answer[32] = {};
   const bool well = ::connect(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 &&
                     ::send(socket, ask.data(), ask.size(), MSG_NOSIGNAL) > 0 &&
-                    ::recv(socket, answer, sizeof answer - 1, 0) > 0 && std::strncmp(answer, "HTTP/1.1 200", 12) == 0;
+                    ::recv(socket, answer, sizeof answer - 1, 0) > 0 &&
+                    std::strncmp(answer, front.tls ? "HTTP/1.1 400" : "HTTP/1.1 200", 12) == 0;
   ::close(socket);
   if (well) return done();
   return usage("no answer from port " + std::to_string(front.port),

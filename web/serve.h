@@ -1,5 +1,6 @@
 // `mailhaul serve` and its helpers: settings from the environment, the service and its server, until a stop.
 #pragma once
+#include <atomic>
 #include <map>
 #include <stop_token>
 #include <string>
@@ -22,8 +23,8 @@ struct ServeSettings {
 Result<ServeSettings> settings_from(const std::map<std::string, std::string>& environment, const std::string& version);
 std::map<std::string, std::string> environment();  // MAILHAUL_… of this process
 
-// Runs until `stop`; gives what kept it from starting.
-Done serve(const ServeSettings& settings, const std::stop_token& stop);
+// Runs until `stop`; gives what kept it from starting. Each time that `hangups` grows the certificate is read again.
+Done serve(const ServeSettings& settings, const std::stop_token& stop, const std::atomic<int>& hangups);
 // Asks the service of this machine how it is; for HEALTHCHECK.
 Done healthcheck(const ServeSettings& settings);
 

@@ -174,6 +174,7 @@ void Server::Impl::dispatch(const httplib::Request& request, httplib::Response& 
   response.set_header("X-Frame-Options", "DENY");
   response.set_header("Cross-Origin-Opener-Policy", "same-origin");
   response.set_header("Cross-Origin-Resource-Policy", "same-origin");
+  if (settings.front.tls) response.set_header("Strict-Transport-Security", "max-age=31536000");
   const auto host = request.get_header_value("Host");
   if (!may_be_called(host))
     return give(problem(421, "Another host", "this service does not go by the name '" + without_port(host) + "'",
@@ -204,8 +205,8 @@ void Server::Impl::dispatch(const httplib::Request& request, httplib::Response& 
   call.body = request.body;
   call.remote = proxied ? last_of(request.get_header_value("X-Forwarded-For")) : request.remote_addr;
   if (call.remote.empty()) call.remote = request.remote_addr;
-  call.secure = proxied ? request.get_header_value("X-Forwarded-Proto") == "https" || is_local(without_port(host))
-                        : is_local(without_port(host));
+  call.secure = settings.front.tls || is_local(without_port(host)) ||
+                (proxied && request.get_header_value("X-Forwarded-Proto") == "https");
   if (path == "/metrics" && reading) {
     auto known = service.access().by_token(
         call.header("Authorization").starts_with("Bearer ") ? call.header("Authorization").substr(7) : "", call.remote);

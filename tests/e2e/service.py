@@ -3,6 +3,7 @@ import http.client
 import json
 import pathlib
 import re
+import ssl
 import subprocess
 import threading
 import time
@@ -25,8 +26,15 @@ class Answer:
 class Client:
     """One user of the API: by session cookie, or by token."""
 
-    def __init__(self, port, token=None):
+    def __init__(self, port, token=None, ca=None):
+        """`ca`: over TLS, with what that file vouches for."""
         self.port, self.token, self.cookie, self.csrf = port, token, None, None
+        self.trusted = ssl.create_default_context(cafile=ca) if ca else None
+
+    def connect(self, timeout=60):
+        if self.trusted:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=timeout * SLOW, context=self.trusted)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
 
     def ask(self, method, path, body=None, headers=None, raw=None, kind="application/json", timeout=60):
         headers = {**(headers or {})}
@@ -38,7 +46,7 @@ class Client:
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         if data is not None:
             headers.setdefault("Content-Type", kind)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+        connection = self.connect(timeout)
         try:
             connection.request(method, path if path.startswith("/healthz") or path.startswith("/readyz") or path.startswith("/metrics") or
                                not path.startswith("/") or path.startswith("/api") else "/api/v1" + path, data, headers)
@@ -74,7 +82,8 @@ class Service:
 
     OWNER, PASSWORD = "owner", "four small words here"
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, ca=None, **settings):
+        self.ca = ca  # of its own certificate, if it speaks TLS
         self.folder = pathlib.Path(folder)
         self.data, self.mail = self.folder / "data", self.folder / "mail"
         self.settings, self.process, self.lines = settings, None, []
@@ -104,7 +113,7 @@ class Service:
     def _read(self, process, ready):
         for line in process.stderr:  # ends with the process
             self.lines.append(line.rstrip("\n"))
-            if found := re.search(r"serves http://[^:]+:(\d+)/", line):
+            if found := re.search(r"serves https?://[^:]+:(\d+)/", line):
                 self.port = int(found[1])
             if found := re.search(r"with this token, once: (\S+)", line):
                 self.setup_token = found[1]
@@ -129,7 +138,7 @@ class Service:
         self.process.wait()
 
     def client(self, token=None):
-        return Client(self.port, token)
+        return Client(self.port, token, self.ca)
 
     def owner(self):
         """A logged-in owner, made at the first start."""
