@@ -127,7 +127,7 @@ export const sideways = (one) => one.evaluate(() => document.documentElement.scr
 
 /** Every screen, with an account `id` on it. */
 export const screens = (id) => ['/', '/add', '/import', `/jobs/${id}`, `/jobs/${id}/messages`, `/jobs/${id}/log`, `/jobs/${id}/runs`, `/jobs/${id}/verify`,
-  `/jobs/${id}/settings`, '/system', '/system/users', '/system/tokens', '/system/places', '/system/audit', '/api'];
+  `/jobs/${id}/settings`, '/system', '/system/users', '/system/tokens', '/system/places', '/system/channels', '/system/keep', '/system/audit', '/api'];
 
 /** A screen with everything that it loads. */
 export async function calm(one, where) {

@@ -28,6 +28,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 import sample  # noqa: E402
 from dovecot import PASSWORD, Dovecot, hand_over, temporary_folder  # noqa: E402
 from harness import CI, SKIP_CODE, TOP  # noqa: E402
+from notify_test import Receiver  # noqa: E402
 from oauth_test import DOVECOT, INTROSPECTION, OpenProvider  # noqa: E402
 from service import Service  # noqa: E402
 
@@ -170,6 +171,13 @@ class World:
         """The provider forgets whom it has given what."""
         self.provider.close()
         self.provider.start()
+
+    def do_receiver(self, status=200):
+        """Where notifications are sent; what it took, and what it answers from now on."""
+        if not hasattr(self, "receiver"):
+            self.receiver = self.stack.enter_context(Receiver())
+        self.receiver.status = status
+        return {"url": self.receiver.url, "taken": [json.loads(body)["type"] if body.startswith(b"{") else "text" for *_, body in self.receiver.taken()]}
 
     def do_hasty_provider(self):
         """Another provider, whose codes are good for two seconds."""

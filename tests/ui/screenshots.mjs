@@ -57,7 +57,7 @@ for (const [kind, options] of Object.entries(kinds)) {
   const one = await page(options);
   const places = { overview: '/', arriving: `/jobs/${moving.id}`, login: `/jobs/${wrong.id}`, account: `/jobs/${first.id}`, messages: `/jobs/${first.id}/messages`,
     log: `/jobs/${moving.id}/log`, history: `/jobs/${first.id}/runs`, verify: `/jobs/${first.id}/verify`, settings: `/jobs/${first.id}/settings`, import: '/import',
-    health: '/system', users: '/system/users', tokens: '/system/tokens', destinations: '/system/places', audit: '/system/audit', api: '/api' };
+    health: '/system', users: '/system/users', tokens: '/system/tokens', destinations: '/system/places', notifications: '/system/channels', keep: '/system/keep', audit: '/system/audit', api: '/api' };
   for (const [name, where] of Object.entries(places)) {
     await calm(one, where);
     if (['overview', 'arriving', 'log'].includes(name)) await one.waitForTimeout(2500);  // a few steps of progress belong into the picture

@@ -74,6 +74,68 @@ test('an IMAP account as a place: tried first, then mail goes there', scenario({
   await until('the mail', async () => (await control('count', { user: 'target' })).count === (await control('count', { user: 'small' })).count);
 }));
 
+/** A channel to the receiver, made on the page. */
+async function tellUs(page, url, kind, name) {
+  await page.at('/system/channels');
+  const form = page.locator('form', { has: page.getByRole('heading', { name: 'Add a notification' }) });
+  await form.getByLabel('How').selectOption(kind);
+  await form.getByLabel('Address', { exact: true }).fill(url);
+  await form.getByLabel('Name', { exact: true }).fill(name);
+  await form.getByText('For experts').click();
+  await form.getByLabel('Allow without encryption').check();
+  await form.getByRole('button', { name: 'Add a notification' }).click();
+}
+
+test('notifications: a webhook is made, its secret shown once, tested, told of a failure, and forgotten', scenario({}, async (page) => {
+  const { url } = await control('receiver');
+  await tellUs(page, `${url}/hook`, 'webhook', 'our hook');
+  assert.match(await page.locator('.secret-text').innerText(), /^whsec_/);
+  assert.deepEqual(await violations(page), []);
+  const line = page.locator('.cards li', { hasText: 'our hook' });
+  await page.getByLabel('Test our hook').click();
+  await line.getByText('It was taken').waitFor();
+  assert.deepEqual((await control('receiver', { status: 500 })).taken, ['test']);
+  await page.getByLabel('Test our hook').click();
+  assert.match(await line.getByRole('alert').innerText(), /500/);
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel('Forget our hook').click();
+  await line.waitFor({ state: 'detached' });
+  assert.equal((await ask('GET', '/channels')).items.length, 0);
+}));
+
+whole('notifications: an ntfy topic; and an address without encryption is refused with the remedy', scenario({ viewport: { width: 360, height: 740 } }, async (page) => {
+  const { url } = await control('receiver');
+  await tellUs(page, `${url}/topic`, 'ntfy', 'my phone');
+  await page.getByLabel('Test my phone').click();
+  await page.locator('.cards li', { hasText: 'my phone' }).getByText('It was taken').waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0);
+  const form = page.locator('form', { has: page.getByRole('heading', { name: 'Add a notification' }) });
+  await form.getByLabel('Allow without encryption').uncheck();
+  await form.getByLabel('Address', { exact: true }).fill(`${url}/other`);
+  await form.getByRole('button', { name: 'Add a notification' }).click();
+  assert.match(await form.getByRole('alert').innerText(), /https/);
+  await page.getByLabel('Forget my phone').click();
+}));
+
+whole('notifications: an SMTP server that is not there is told as such', scenario({}, async (page) => {
+  await page.at('/system/channels');
+  await page.getByLabel('How').selectOption('mail');
+  await page.getByLabel('SMTP server').fill('smtps://localhost:9');
+  await page.getByLabel('From', { exact: true }).fill('mailhaul@example.org');
+  await page.getByLabel('To', { exact: true }).fill('me@example.org');
+  await button(page, 'Add a notification').click();
+  await page.getByRole('button', { name: /^Test / }).click();
+  assert.ok((await page.locator('.cards [role=alert]').innerText()).length > 10);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: /^Forget / }).click();
+}));
+
+whole('backup and keys: where the key lies, and the commands', scenario({}, async (page) => {
+  await page.at('/system/keep');
+  await page.getByText('mailhaul key verify').waitFor();
+  assert.match(await page.locator('.tab').innerText(), /The key to the stored passwords lies beside the data/);
+}));
+
 test('the API describes itself and can be tried', scenario({}, async (page) => {
   await page.at('/api');
   const one = page.locator('.operation', { hasText: 'Version, disk, queue' });

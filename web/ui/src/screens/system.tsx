@@ -5,6 +5,7 @@ import { count, moment, size } from '../format';
 import { t } from '../i18n';
 import { parts } from '../router';
 import { destinations, loadDestinations, loadSystem, system } from '../state';
+import { Channels } from './channels';
 import { IntoAccount } from './into';
 import { Button, complain, Confirm, Empty, Field, Foreign, Icon, Loading, may, Meter, Notice, save, Secret, Tabs, tell, Title, Trouble, When } from '../ui';
 
@@ -208,14 +209,36 @@ function Audit() {
   );
 }
 
+const Command = ({ what, line }: { what: string; line: string }) => (
+  <li><p>{what}</p><p class="spread"><code class="command">{line}</code><Button small icon="copy" aria-label={`${t('copy')}: ${line}`} onClick={() => navigator.clipboard?.writeText(line).then(() => tell(t('copied')), complain)}>{t('copy')}</Button></p></li>
+);
+
+/** What only the machine of the service may do, and how it is done there. */
+function Keep() {
+  const trouble = useSignal<unknown>(null);
+  useEffect(() => { loadSystem().catch((problem) => (trouble.value = problem)); }, []);
+  const now = system.value;
+  if (!now) return trouble.value ? <Trouble of={trouble.value} /> : <Loading />;
+  return (
+    <>
+      <p class="lead">{t('keep.lead')}</p>
+      <section class="card"><h2 class="minor">{t('keep.backup')}</h2><p>{t('keep.backup.text')}</p>
+        <ul class="list"><Command what={t('keep.backup.do')} line="mailhaul backup mailhaul-backup.db" /><Command what={t('keep.restore.do')} line="mailhaul restore mailhaul-backup.db" /></ul></section>
+      <section class="card"><h2 class="minor">{t('keep.key')}</h2>
+        {now.key === 'generated' ? <Notice kind="warn" title={t('health.key')}>{t('health.key.text')}</Notice> : <Notice kind="good" title={t('keep.key.given')} />}
+        <ul class="list"><Command what={t('keep.key.verify')} line="mailhaul key verify" /><Command what={t('keep.key.rotate')} line="mailhaul key rotate" /></ul></section>
+    </>
+  );
+}
+
 export function SystemPage() {
   const [, tab = ''] = parts();
-  const names = ['', 'users', 'tokens', 'places', ...(may('admin') ? ['audit' as const] : [])] as const;
+  const names = ['', 'users', 'tokens', 'places', 'channels', 'keep', ...(may('admin') ? ['audit' as const] : [])] as const;
   return (
     <>
       <Title text={t('nav.system')} />
       <Tabs label={t('tabs')} at={tab ? `/system/${tab}` : '/system'} items={names.map((one) => ({ to: one ? `/system/${one}` : '/system', text: t(one ? `system.${one}` : 'system.health') }))} />
-      <div class="tab">{tab === '' && <Health />}{tab === 'users' && <Users />}{tab === 'tokens' && <Tokens />}{tab === 'places' && <Places />}{tab === 'audit' && <Audit />}</div>
+      <div class="tab">{tab === '' && <Health />}{tab === 'users' && <Users />}{tab === 'tokens' && <Tokens />}{tab === 'places' && <Places />}{tab === 'channels' && <Channels />}{tab === 'keep' && <Keep />}{tab === 'audit' && <Audit />}</div>
     </>
   );
 }
