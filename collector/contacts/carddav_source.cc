@@ -7,7 +7,7 @@ namespace {
 
 class CardDavSource final : public CardSource {
  public:
-  CardDavSource(dav::Settings settings, std::stop_token stop) : client_(settings, std::move(stop)) {
+  CardDavSource(const dav::Settings& settings, std::stop_token stop) : client_(settings, std::move(stop)) {
     const auto origin = dav::origin_of(settings.url);
     identity_ = "carddav:" + settings.user + "@" + (origin ? origin->text() : settings.url);
   }
@@ -31,8 +31,8 @@ class CardDavSource final : public CardSource {
 
 }  // namespace
 
-std::unique_ptr<CardSource> carddav_source(dav::Settings settings, std::stop_token stop) {
-  return std::make_unique<CardDavSource>(std::move(settings), std::move(stop));
+std::unique_ptr<CardSource> carddav_source(const dav::Settings& settings, std::stop_token stop) {
+  return std::make_unique<CardDavSource>(settings, std::move(stop));
 }
 
 }  // namespace mailhaul::contacts

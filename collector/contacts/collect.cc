@@ -260,7 +260,7 @@ Done Collection::run() {
   auto rows = context_.ledger->cards(row_.id);
   if (!rows) return rows.error();
   cards_ = *std::move(rows);
-  const auto worked = [&]() -> Done {
+  auto worked = [&]() -> Done {
     if (!settings_.dry_run) {
       auto vdir = store::VdirBook::open(*context_.files, context_.vdir, row_.directory, true);
       if (!vdir) return vdir.error();

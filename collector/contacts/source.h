@@ -33,7 +33,7 @@ class CardSource {
   [[nodiscard]] virtual std::size_t requests() const { return 0; }
 };
 
-std::unique_ptr<CardSource> carddav_source(dav::Settings settings, std::stop_token stop);
+std::unique_ptr<CardSource> carddav_source(const dav::Settings& settings, std::stop_token stop);
 // A .vcf file, or a folder of them: each file is an address book. Cards are known by their UID, or by their octets.
 Result<std::unique_ptr<CardSource>> file_source(const std::string& path);
 
