@@ -34,7 +34,7 @@ Result<dav::Settings> carddav_settings(const ContactsJob& job, const std::string
   }
   settings.web.timeout = std::chrono::hours(2);
   settings.web.stall = std::chrono::minutes(5);  // a small server takes that long to read 10,000 cards
-  settings.web.max_body = 64 << 10;  // of what is no multistatus
+  settings.web.max_body = 64 << 10;              // of what is no multistatus
   settings.web.ca_file = job.ca_file;
   settings.web.proxy = job.proxy;
   settings.web.gate = job.gate;
