@@ -14,6 +14,7 @@
 #include "collector/authorize_command.h"
 #include "collector/collect.h"
 #include "collector/contacts_command.h"
+#include "collector/cut_over.h"
 #include "collector/discover_command.h"
 #include "collector/exit.h"
 #include "collector/ledger_export.h"
@@ -40,6 +41,7 @@ struct Options {  // the command line as text, before it is understood
   unsigned grace = 7;         // days
   std::size_t connections = 1;
   ContactsOptions contacts;
+  std::string final;  // check or deep; empty: an ordinary run
   bool json = false, csv = false, dry_run = false, allow_plaintext = false, compress = false, deep = false,
        status_flags = false, newest_first = false;
 };
@@ -123,6 +125,9 @@ void add_options(CLI::App& command, Options& o, bool collecting) {
                   "IMAP destination: seconds until a message that was interrupted on its way, and is not there, is "
                   "looked for once more and then sent again (default 60)")
       ->check(CLI::Range(0, 3600));
+  command.add_flag("--final{check}", o.final,
+                   "the last run before the source is closed: collect, verify, and say whether it may be closed; =deep "
+                   "reads every message on both sides again");
   command.add_flag("--newest-first", o.newest_first, "the newest messages of each mailbox first, not the oldest");
   command.add_option("--connections", o.connections, "connections to the source")->check(CLI::Range(1, 16));
   command.add_option(
@@ -150,6 +155,8 @@ Done understand_rules(const Options& o, Job& job) {
   if (o.special_use != "map" && o.special_use != "keep") return usage("--special-use is map or keep");
   job.rules.special_use = o.special_use == "map";
   job.rules.all_namespaces = o.namespaces == "all";
+  if (!o.final.empty() && o.final != "check" && o.final != "deep") return usage("--final is check or deep");
+  if (!o.final.empty() && o.dry_run) return usage("--final does not go with --dry-run", "leave one of them out");
   if (o.labels != "mailboxes" && o.labels != "primary") return usage("--gmail-labels is mailboxes or primary");
   job.gmail_labels = o.labels == "primary" ? GmailLabels::Primary : GmailLabels::Mailboxes;
   if (o.names != "utf7" && o.names != "utf8") return usage("--maildir-names is utf7 or utf8");
@@ -300,6 +307,29 @@ std::optional<contacts::Report> collect_contacts_of(const Options& o, const Job&
   return out;
 }
 
+int run_final(const Options& o, const Job& job) {
+  Signals signals;
+  auto outcome = [&] {
+    Progress progress(o.json ? stdout : stderr, o.json ? ProgressStyle::Json : ProgressStyle::Lines);
+    return cut_over(
+        job, o.final == "deep", [&](const sync::Event& event) { progress.on(event); }, signals.token());
+  }();
+  if (!outcome) return signals.caught() != 0 ? stopped_by(signals, o.json) : complain(outcome.error(), kCouldNotRun);
+  const auto contacts = collect_contacts_of(o, job, signals.token());
+  if (contacts && !contacts->complete())
+    outcome->others.push_back("contacts: " + (contacts->error.empty() ? "some are missing" : contacts->error));
+  auto told = o.json ? report_json(outcome->report, false) : report_text(outcome->report, false);
+  if (contacts && !o.json) told += contacts::report_text(*contacts);
+  if (o.json && contacts) told.replace(told.rfind('}'), 1, ",\"contacts\":" + contacts_json(*contacts) + "}");
+  if (o.json)
+    told.replace(told.rfind('}'), 1, ",\"final\":" + cut_over_json(*outcome) + "}\n");
+  else
+    told += cut_over_text(*outcome);
+  std::fputs(told.c_str(), stdout);
+  if (signals.caught() != 0) return stopped_by(signals, o.json);
+  return outcome->obstacles().empty() ? kComplete : kIncomplete;
+}
+
 int run_collect(const Options& o, const Job& job) {
   Signals signals;
   const auto style = o.json ? ProgressStyle::Json : isatty(STDERR_FILENO) ? ProgressStyle::Bar : ProgressStyle::Lines;
@@ -424,6 +454,7 @@ int Commands::run() {
   }
   auto job = understand(options);
   if (!job) return complain(job.error(), kUsage);
+  if (!options.final.empty()) return run_final(options, *job);
   return *collecting ? run_collect(options, *job) : run_verify(options, *job);
 }
 

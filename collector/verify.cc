@@ -214,7 +214,11 @@ Result<Verification> verify(const Job& job, bool deep, const sync::EventSink& ev
   if (!mailboxes) return mailboxes.error();
   Verifier verifier(*place, **source, deep, stop);
   for (const auto& mailbox : *mailboxes) {
-    if (!mailbox.selectable || mailbox.aside || !job.rules.wants(mailbox)) continue;
+    if (!mailbox.selectable || mailbox.aside) continue;
+    if (!job.rules.wants(mailbox)) {
+      verifier.out.left_out.push_back(joined(mailbox.path));
+      continue;
+    }
     if (stop.stop_requested()) break;
     const auto row = std::ranges::find(*rows, mailbox.raw_name, &store::MailboxRow::raw_name);
     if (row == rows->end()) {

@@ -25,6 +25,7 @@ struct VerifiedMailbox {
 struct Verification {
   std::vector<VerifiedMailbox> mailboxes;
   std::vector<Difference> differences;
+  std::vector<std::string> left_out;  // mailboxes that the job's rules do not want
   bool stopped = false;
 };
 
