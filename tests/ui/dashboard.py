@@ -172,6 +172,35 @@ class World:
         self.provider.close()
         self.provider.start()
 
+    def do_busy(self):
+        """A server that takes one connection of a user at a time, and the one is taken."""
+        self.crowded = self.stack.enter_context(Dovecot(extra="protocol imap {\n  mail_max_userip_connections = 1\n}\n"))
+        sample.write_small(self.crowded.add_user("busy"), 3, 1)
+        hand_over(self.crowded.folder / "mail" / "busy")
+        self.taken = imaplib.IMAP4("127.0.0.1", self.crowded.imap)
+        self.taken.login("busy", PASSWORD)
+        return {"imaps": self.crowded.imaps, "ca": pathlib.Path(self.crowded.ca_file).read_text()}
+
+    def do_gone(self):
+        """A server that was there, and is not any more."""
+        with Dovecot() as server:
+            return {"port": server.imaps}
+
+    def do_small_disk(self):
+        """A file system of its own below the mail root, with room for the ledger and for some of the mail only."""
+        small = self.service.mail / "small-disk"
+        small.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "small", small], capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            return {"skip": mounted.stderr}
+        self.stack.callback(subprocess.run, ["umount", "-l", small], check=False)
+        free = os.statvfs(small)
+        (small / "ballast").write_bytes(b"x" * (free.f_bavail * free.f_frsize - 320 * 1024))
+        return {}
+
+    def do_room(self):
+        subprocess.run(["mount", "-o", "remount,size=64m", self.service.mail / "small-disk"], check=True)
+
     def do_receiver(self, status=200):
         """Where notifications are sent; what it took, and what it answers from now on."""
         if not hasattr(self, "receiver"):

@@ -42,6 +42,55 @@ test('a session that ends: log in over the page, and the form goes on where it w
   assert.equal(await page.getByLabel('Password of this mailbox').inputValue(), world.password);
 }));
 
+whole('a server that takes no more connections: the account says why it waits', scenario({}, async (page) => {
+  const server = await control('busy');
+  const made = await job('busy', { port: server.imaps, account: { ca: server.ca }, settle: false });
+  await page.at(`/jobs/${made.id}`);
+  await page.locator('.now .state.waiting').waitFor();
+  await page.locator('.now', { hasText: /Maximum number of connections|mail_max_userip/ }).waitFor();
+  assert.equal(await page.locator('.relogin').count(), 0);
+  assert.deepEqual(await violations(page), []);
+}));
+
+whole('a server that is gone: said on the account, with the time of the next try', scenario({}, async (page) => {
+  const { port } = await control('gone');
+  const made = await job('busy', { port, settle: false });
+  await page.at(`/jobs/${made.id}`);
+  await page.locator('.now .state.waiting').waitFor();
+  await page.locator('.now', { hasText: /connection refused/ }).waitFor();
+  assert.equal(await page.locator('.relogin').count(), 0);
+  assert.deepEqual(await violations(page), []);
+}));
+
+whole('a disk that is full: said on the account, and the mail comes when there is room', scenario({}, async (page, t) => {
+  const { skip } = await control('small_disk');
+  if (skip) return t.skip(skip);
+  const made = await job('demo', { path: 'small-disk/demo' });
+  await page.at(`/jobs/${made.id}`);
+  assert.match(await page.locator('.now .notice').innerText(), /space|full/i);
+  assert.deepEqual(await violations(page), []);
+  await control('room');
+  await button(page, 'Run now').click();
+  await page.locator('.now .state.idle').waitFor();
+  assert.equal((await control('files', { path: 'small-disk/demo' })).count, (await ask('GET', `/jobs/${made.id}`)).counts.delivered);
+}));
+
+whole('a certificate of an authority that nobody trusts, and the remedy: its certificate', scenario({}, async (page) => {
+  const server = await control('oauth_server');
+  await page.at('/add');
+  await type(page, source('alice', server.imaps), world.password);
+  await button(page, 'Connect').click();
+  const failed = page.locator('form > .steps .bad');
+  await failed.waitFor();
+  assert.match(await failed.innerText(), /Encrypt/);
+  assert.match(await failed.innerText(), /certificate/i);
+  assert.ok((await failed.locator('.advice').innerText()).length > 10);
+  await page.getByText('For experts').click();
+  await page.getByLabel('Certificate to trust (PEM)').fill(server.ca);
+  await button(page, 'Connect').click();
+  await page.locator('form > .steps .bad', { hasText: 'Log in' }).waitFor();
+}));
+
 whole('a half-typed account is still there after a look elsewhere', scenario({}, async (page) => {
   await page.at('/add');
   await page.getByLabel('E-mail address').fill('half@typed');

@@ -82,6 +82,8 @@ const runNow = (list: number[]) => each(list, (id) => call('post', '/jobs/{id}/r
 /** What is going on, in a line: the honest end of a run, or the reason why nothing moves. */
 export function Doing({ job }: { job: Job }) {
   const progress = job.progress;
+  // A run that waits for its server, with the reason.
+  if (job.state === 'waiting' && progress?.waiting) return <span class="doing warn"><Foreign text={progress.waiting} limit={300} /></span>;
   if (job.error && (['attention', 'failing', 'waiting', 'idle', 'finished'].includes(job.state)))
     return <span class={['attention', 'failing'].includes(job.state) ? 'doing bad' : 'doing warn'}><Foreign text={job.error} limit={300} /><span class="advice">{job.advice && <Foreign text={job.advice} limit={300} />}
       {job.state !== 'attention' && job.next_run ? <> {t('doing.again')} <When at={job.next_run} /></> : null}</span></span>;
