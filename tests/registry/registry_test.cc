@@ -24,7 +24,7 @@ TEST_CASE("rows come back as they were put, also after the file was closed") {
     CHECK(good(registry->add_first({0, "ann", "hash", Role::Owner, 5})) == 1);
     CHECK(!good(registry->add_first({0, "bob", "hash", Role::Owner, 5})));
     CHECK(!registry->add(UserRow{0, "ANN", "hash", Role::Viewer, 5}));  // names differ by more than case
-    const auto destination = good(registry->add(DestinationRow{0, 1, "home", "/mail/ann", "utf7", 6}));
+    const auto destination = good(registry->add(DestinationRow{0, 1, "home", "/mail/ann", "utf7", 6, 0, ""}));
     AccountRow row;
     row.owner = 1;
     row.name = "Old mail";
