@@ -51,7 +51,7 @@ class IntoAccountTest(AccountWorld, ServiceWorld):
             self.service.kill()
             self.service.start()
         self.owner = self.service.owner()
-        self.assertEqual(self.settled(job, states=("idle",))["counts"]["pending"], 0)
+        self.assertEqual(self.settled(job, states=("idle",), patience=200)["counts"]["pending"], 0)
         self.check()
 
     def test_a_wrong_password_there_is_told_and_a_new_one_is_tried_at_once(self):
