@@ -11,7 +11,7 @@ import unittest
 
 from certificates import Authority
 from dovecot import temporary_folder
-from harness import MAILHAUL, main
+from harness import MAILHAUL, environment, main
 from service import Service, wait_for
 
 
@@ -63,9 +63,9 @@ class TlsTest(unittest.TestCase):
             self.assertGreater(sizes.pop(), 40_000)
         body = b'{"name": "' + b"x" * 900_000 + b'"}'
         self.assertEqual(owner.ask("POST", "/destinations", raw=body).status, 422)
-        checked = subprocess.run([MAILHAUL, "healthcheck"], capture_output=True, text=True, check=False, env={
-            **os.environ, "MAILHAUL_LISTEN": f"127.0.0.1:{self.service.port}", "MAILHAUL_DATA": str(self.service.data),
-            "MAILHAUL_TLS_CERTIFICATE_FILE": str(self.chain), "MAILHAUL_TLS_KEY_FILE": str(self.key)})
+        checked = subprocess.run([MAILHAUL, "healthcheck"], capture_output=True, text=True, check=False, env=environment(
+            None, MAILHAUL_LISTEN=f"127.0.0.1:{self.service.port}", MAILHAUL_DATA=str(self.service.data),
+            MAILHAUL_TLS_CERTIFICATE_FILE=str(self.chain), MAILHAUL_TLS_KEY_FILE=str(self.key)))
         self.assertEqual(checked.returncode, 0, checked.stderr)
 
     def test_two_requests_in_one_record_are_both_answered(self):
@@ -121,7 +121,7 @@ class TlsTest(unittest.TestCase):
                               ({"MAILHAUL_TLS_CERTIFICATE_FILE": str(self.chain), "MAILHAUL_TLS_KEY_FILE": str(self.second.key)}, "key"),
                               ({"MAILHAUL_TLS_CERTIFICATE": "-----BEGIN"}, "MAILHAUL_TLS_CERTIFICATE_FILE")):
             done = subprocess.run([MAILHAUL, "serve"], capture_output=True, text=True, timeout=60, check=False,
-                                  env={"PATH": os.environ["PATH"], "MAILHAUL_DATA": str(self.folder / "other"), **setting})
+                                  env=environment(None, MAILHAUL_DATA=str(self.folder / "other"), **setting))
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(says, done.stderr)
 
