@@ -125,11 +125,11 @@ async function judge(found: TestReport) {
     say(t('add.test.bad', { what: plain(bad?.detail ?? '', 200) }), true);
     return;
   }
-  step.value = 'plan';
   if (!path.value) path.value = form.value.address.includes('://') ? form.value.user : form.value.address.trim();
   const remembered = localStorage.getItem('destination');
   await Promise.all([loadDestinations(), loadSystem()]);
   if (remembered && destinations.value.some((one) => String(one.id) === remembered)) place.value = remembered;
+  step.value = 'plan';  // what it offers is complete: until then a click on it would do nothing
 }
 
 function policy(): Policy {
