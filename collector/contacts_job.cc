@@ -227,9 +227,13 @@ Result<std::string> duplicate_contacts(const std::string& vdir) {
         });
         if (!read) return read.error();
         const auto names = contacts::values_of(card, "FN");
-        for (auto& mark : contacts::marks_of(card))
-          having[std::move(mark)].insert(book + "/" + name + " (" + printable(names.empty() ? "" : names.front(), 60) +
-                                         ")");
+        std::string shown = book;
+        shown.append("/")
+            .append(name)
+            .append(" (")
+            .append(printable(names.empty() ? "" : names.front(), 60))
+            .append(")");
+        for (auto& mark : contacts::marks_of(card)) having[std::move(mark)].insert(shown);
         return done();
       });
   if (!looked) return looked.error();
