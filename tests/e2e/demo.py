@@ -32,14 +32,15 @@ def free_port(first):
     raise SystemExit("demo: no free port")
 
 
-def ports(keep):
-    """The port is part of the account's identity, so it is chosen once."""
+def ports(keep, first=21143):
+    """The port is part of the account's identity, so it is chosen once. Who keeps a server running starts elsewhere:
+    the ports of one that has just stopped look free."""
     if keep.exists():
         wanted = [int(word) for word in keep.read_text().split()]
         if wanted != [free_port(wanted[0]), free_port(wanted[1])]:
             raise SystemExit(f"demo: a port of the demonstration ({keep}) is in use; stop what uses it, or remove {keep.parent.parent}")
         return wanted
-    imap = free_port(21143)
+    imap = free_port(first)
     chosen = [imap, free_port(imap + 1)]
     keep.write_text("{} {}\n".format(*chosen))
     return chosen

@@ -84,7 +84,7 @@ def stop(folder):
 def supervise(mailhaul, folder):
     kept = folder.parent / "server"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with dovecot.Dovecot(ports=demo.ports(folder / "ports")) as server:
+    with dovecot.Dovecot(ports=demo.ports(folder / "ports", 21153)) as server:
         served = server.folder / "mail" / demo.USER
         shutil.copytree(kept / "mail", served, copy_function=shutil.copy2)
         server.add_user(demo.USER, served)
